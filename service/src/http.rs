@@ -1,0 +1,191 @@
+//! An HTTP/1.1 server whose every wait and every buffer has a bound, and that drains when told to
+//! stop. The roles bring a handler; connections, time-outs and limits are here, once.
+
+use crate::{ServiceError, Shutdown};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
+
+/// A reply's body: whole or streamed. An error in it closes the connection.
+pub type ReplyBody = UnsyncBoxBody<Bytes, std::io::Error>;
+pub type Reply = Response<ReplyBody>;
+
+/// What one server puts up with.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// Connections at once; a further one waits in the kernel's queue.
+    pub connections: usize,
+    /// For the whole head of a request, from when the server begins to wait for it; so it is also
+    /// how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// Without a byte moving in either direction while one is wanted.
+    pub stall_timeout: Duration,
+    /// The request line and headers together; more is 431.
+    pub header_bytes: usize,
+    /// Header fields; more is 431.
+    pub headers: usize,
+    /// For requests in flight after the stop signal.
+    pub drain_timeout: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            header_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            header_bytes: 40 * 1024,
+            headers: 100,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How long accepting rests after an error of the machine's (no file descriptors left).
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// hyper's smallest read buffer.
+const HEADER_BYTES_MIN: usize = 8 * 1024;
+
+/// A reply with a whole body.
+#[must_use]
+pub fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+}
+
+/// A whole body.
+#[must_use]
+pub fn full(body: impl Into<Bytes>) -> ReplyBody {
+    Full::new(body.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// Why a request's body could not be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("the body did not arrive in time")]
+    TimedOut,
+    #[error("the body broke off")]
+    Broken,
+}
+
+/// Reads a body of at most `limit_bytes`, all of it within `timeout`.
+pub async fn read_body<B>(
+    body: B,
+    limit_bytes: usize,
+    timeout: Duration,
+) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // A declared length says it before a byte is read.
+    if body.size_hint().lower() > limit_bytes as u64 {
+        return Err(BodyError::TooLarge(limit_bytes));
+    }
+    let limited = http_body_util::Limited::new(body, limit_bytes);
+    match tokio::time::timeout(timeout, limited.collect()).await {
+        Err(_) => Err(BodyError::TimedOut),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(BodyError::TooLarge(limit_bytes))
+        }
+        Ok(Err(_)) => Err(BodyError::Broken),
+    }
+}
+
+/// Opens a listening socket. `what` names it in the error, `flag` the setting that changes it.
+pub async fn bind(
+    address: SocketAddr,
+    what: &str,
+    flag: &str,
+) -> Result<TcpListener, ServiceError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("another process has it; stop that or choose another with {flag}")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                format!("it needs more rights; choose a port above 1023 with {flag}")
+            }
+            _ => format!("choose another with {flag}"),
+        };
+        ServiceError::Failed(format!("{what} cannot listen on {address}: {error}; {hint}"))
+    })
+}
+
+/// Serves until told to stop, then finishes what is in flight, for at most `drain_timeout`.
+pub async fn serve<H, F>(listener: TcpListener, limits: HttpLimits, shutdown: Shutdown, handler: H)
+where
+    H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.wait() => break,
+            // A slot first: beyond the limit, connections stay in the kernel's bounded queue.
+            accepted = async {
+                let slot = Arc::clone(&slots).acquire_owned().await;
+                (slot, listener.accept().await)
+            } => accepted,
+        };
+        let (slot, stream, peer) = match accepted {
+            (Ok(slot), Ok((stream, peer))) => (slot, stream, peer),
+            (_, Err(error)) => {
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+            (Err(_), _) => break,
+        };
+        // Replies are small and awaited: they must not wait for more.
+        let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.stall_timeout));
+        let handler = handler.clone();
+        let service = service_fn(move |request| {
+            let reply = handler(request, peer);
+            async move { Ok::<_, Infallible>(reply.await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(limits.header_bytes.max(HEADER_BYTES_MIN))
+            .max_headers(limits.headers)
+            .pipeline_flush(true)
+            .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // What goes wrong on one connection is its client's affair: hyper has answered what
+            // can be answered (400, 408, 431).
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended with an error");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some connections did not finish in time and were closed");
+    }
+}
