@@ -1,6 +1,7 @@
 //! An HTTP/1.1 server whose every wait and every buffer has a bound, and that drains when told to
 //! stop. The roles bring a handler; connections, time-outs and limits are here, once.
 
+use crate::linger::Lingering;
 use crate::{ServiceError, Shutdown};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -173,7 +174,7 @@ where
             .max_buf_size(limits.header_bytes.max(HEADER_BYTES_MIN))
             .max_headers(limits.headers)
             .pipeline_flush(true)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service);
+            .serve_connection(TokioIo::new(Lingering::new(stream, slot)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // What goes wrong on one connection is its client's affair: hyper has answered what
@@ -181,7 +182,6 @@ where
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended with an error");
             }
-            drop(slot);
         });
     }
     drop(listener);

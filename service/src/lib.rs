@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod health;
 pub mod http;
+mod linger;
 pub mod logging;
 pub mod metrics_endpoint;
 pub mod shutdown;
