@@ -86,9 +86,9 @@ async fn slow_clients_are_let_go() {
 #[tokio::test]
 async fn a_request_in_flight_is_finished_before_stopping() {
     let (address, shutdown, server) = start(HttpLimits::default()).await;
-    let client =
-        tokio::spawn(async move { talk(address, b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await });
-    // The connection is accepted once a second one is answered.
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    // Connections are accepted in order: once a second one is answered, the first is in flight.
     talk(address, format!("GET / HTTP/1.1\r\nhost: a\r\n{CLOSE}").as_bytes()).await;
     shutdown.trigger();
     server.await.unwrap();
