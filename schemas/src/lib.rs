@@ -14,6 +14,7 @@ pub mod offer;
 pub mod profile;
 pub mod reason;
 pub mod refusal;
+pub mod sql;
 pub mod time;
 pub mod topic;
 
