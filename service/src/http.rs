@@ -168,12 +168,13 @@ where
             let reply = handler(request, peer);
             async move { Ok::<_, Infallible>(reply.await) }
         });
+        // Not `pipeline_flush`: with it hyper never sends the answer to a malformed request, since
+        // it waits for the unread bytes to become a further request.
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.header_bytes.max(HEADER_BYTES_MIN))
             .max_headers(limits.headers)
-            .pipeline_flush(true)
             .serve_connection(TokioIo::new(Lingering::new(stream, slot)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
