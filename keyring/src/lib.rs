@@ -1,1 +1,18 @@
+//! Everything secret, in one place: master keys, the credentials derived from them that advertisers
+//! put into their postback URLs, and the sealed click ids that travel through their systems.
+//!
+//! Nothing here prints a secret: `Debug` shows key ids only, and errors name lines and reasons.
 
+mod base64url;
+mod credentials;
+mod derive;
+mod error;
+mod master;
+mod radix40;
+mod token;
+mod token_body;
+
+pub use credentials::Credentials;
+pub use error::{KeyringError, SealError, TokenError};
+pub use master::Keyring;
+pub use token::{SealedClick, TOKEN_CHARS_DEFAULT, TOKEN_CHARS_MAX, TOKEN_CHARS_MIN};
