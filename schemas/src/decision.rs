@@ -10,6 +10,7 @@ use crate::reason::{Flag, Outcome, Reason, coded};
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use uuid::Uuid;
 
 coded! {
     /// Where a conversion stands.
@@ -25,12 +26,35 @@ coded! {
 pub struct Decision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postback: Option<PostbackOutcome>,
+    /// There when the input was a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandOutcome>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversions: Vec<Conversion>,
 }
 
 impl Message for Decision {
     const KIND: &'static str = "decision";
+}
+
+coded! {
+    /// What a decision by hand did.
+    CommandEffect {
+        Applied = "applied", "the conversion was changed";
+        AlreadySo = "already_so", "the conversion was already as asked; nothing changed";
+        OverLimit = "over_limit", "approving it would pass a cap or the budget; approve it with --over-limit if it shall count all the same";
+        UnknownConversion = "unknown_conversion", "the click has no such conversion, or its state has expired; nothing changed";
+        UnknownClick = "unknown_click", "the click id with the command is not valid or its offer is not configured; nothing changed";
+    }
+}
+
+/// What became of a command. Every one has exactly one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandOutcome {
+    pub command_id: Uuid,
+    pub conversion_id: ConversionId,
+    pub effect: CommandEffect,
+    pub decided_at: UnixMillis,
 }
 
 /// A row of the table `postbacks`.

@@ -57,6 +57,9 @@ pub struct Command {
     pub command_id: Uuid,
     pub issued_at: UnixMillis,
     pub conversion_id: ConversionId,
+    /// The conversion's click id, as it stands in its row. The processor opens it as it opens a
+    /// postback's, so that its state holds neither click ids nor an index of conversions.
+    pub click_id: String,
     pub kind: CommandKind,
     /// The operator's own words, kept with the revision.
     pub reason: String,

@@ -24,7 +24,9 @@ pub use catalog::{
 };
 pub use click::{Click, ClickKey, Platform, ResolvedClick, SUB_ID_COUNT, SubIds};
 pub use codec::{DecodeError, Message};
-pub use decision::{Conversion, ConversionStatus, Decision, PostbackOutcome};
+pub use decision::{
+    CommandEffect, CommandOutcome, Conversion, ConversionStatus, Decision, PostbackOutcome,
+};
 pub use ids::{
     AdvertiserId, ConversionId, EventId, IdError, OfferId, PostbackId, PublisherId, ShareId,
     TenantId,

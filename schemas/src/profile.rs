@@ -35,7 +35,8 @@ pub struct Profile {
     pub transactions: Vec<String>,
     /// Unix seconds, Unix milliseconds, RFC 3339, or `YYYY-MM-DD hh:mm:ss[.fff]` in UTC.
     pub times: Vec<String>,
-    /// Named a conversion; a marker parameter with a value in no list is `UNKNOWN_STATUS`.
+    /// Named a conversion. A parameter that stands here lists its values in full: one in no list
+    /// is `UNKNOWN_STATUS`. Other marker parameters may have any other value.
     pub converts: Vec<Marker>,
     /// The postback takes a conversion back.
     pub rejects: Vec<Marker>,

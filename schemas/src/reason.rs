@@ -49,6 +49,7 @@ coded! {
         MissingClickId = "MISSING_CLICK_ID", "the postback names no click: gk_click_id is missing or empty";
         InvalidClickId = "INVALID_CLICK_ID", "gk_click_id is not a click id that this system gave out";
         AdvertiserMismatch = "ADVERTISER_MISMATCH", "the click belongs to an offer of another advertiser";
+        UnknownOffer = "UNKNOWN_OFFER", "the click's offer or share is not in the configuration";
         UnknownEvent = "UNKNOWN_EVENT", "the offer has no event with exactly this ID (case and spaces count)";
         UnknownStatus = "UNKNOWN_STATUS", "the sender's status is none that the integration knows";
         ClickWindowExpired = "CLICK_WINDOW_EXPIRED", "the first event came later after the click than the attribution window allows";
@@ -79,7 +80,7 @@ coded! {
         Accepted = "accepted", "it made or changed a conversion";
         Duplicate = "duplicate", "it repeats a conversion there already is";
         Rejected = "rejected", "it was refused";
-        Waiting = "waiting", "it waits for an earlier event";
+        Waiting = "waiting", "it waits for an earlier event or for a decision by hand";
         Ignored = "ignored", "it is of a kind that converts nothing";
     }
 }

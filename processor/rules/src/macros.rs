@@ -1,0 +1,53 @@
+//! Rule 2: a value in which the sender's system left a macro unreplaced.
+
+/// Whether a value holds a macro: `{…}`, `%7B…%7D`, `[…]`, `(…)`, `${…}`, with anything between.
+/// A configured event ID may look like one; the caller asks for that first.
+#[must_use]
+pub fn holds_macro(value: &str) -> bool {
+    const PAIRS: [(&str, &str); 5] =
+        [("{", "}"), ("[", "]"), ("(", ")"), ("%7B", "%7D"), ("%7b", "%7d")];
+    // `${…}` holds `{…}`. Encoded braces may mix cases.
+    PAIRS.iter().any(|(open, close)| holds_between(value, open, close))
+        || holds_between(value, "%7B", "%7d")
+        || holds_between(value, "%7b", "%7D")
+}
+
+fn holds_between(value: &str, open: &str, close: &str) -> bool {
+    value.find(open).is_some_and(|at| value[at + open.len()..].contains(close))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: &str, expected: bool) {
+        assert_eq!(holds_macro(value), expected, "{value:?}");
+    }
+
+    #[test]
+    fn macros_of_the_fields_senders() {
+        for value in [
+            "{event_name}",
+            "x{event}y",
+            "${EVENT}",
+            "[cgid]",
+            "(event)",
+            "%7Bevent_name%7D",
+            "%7bevent%7d",
+            "%7Bevent%7d",
+            "{}",
+            "a{b}",
+            "{{event}}",
+            "level (5)",
+        ] {
+            check(value, true);
+        }
+    }
+
+    #[test]
+    fn values() {
+        for value in ["", "Install", "s2s_level 200", "{", "}", "}{", ")(", "%7D%7B", "$x", "é{"] {
+            check(value, false);
+        }
+    }
+}
