@@ -127,7 +127,11 @@ SETTINGS
     non_replicated_deduplication_window = 1000,
     replicated_deduplication_window = 1000,
     fsync_after_insert = 1,
-    fsync_part_directory = 1;
+    fsync_part_directory = 1,
+    -- A partition of one part needs no collapsing when it is read: make that of a month that has
+    -- gone quiet.
+    min_age_to_force_merge_seconds = 600,
+    min_age_to_force_merge_on_partition_only = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS conversions_to_latest {on_cluster} TO conversions_latest AS
 SELECT * FROM conversions;

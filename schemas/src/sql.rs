@@ -27,6 +27,7 @@ pub const FILES: &[SqlFile] = &[
     sql_file!(3, "0003_conversions.sql"),
     sql_file!(4, "0004_refused.sql"),
     sql_file!(5, "0005_dead_letters.sql"),
+    sql_file!(6, "0006_commands.sql"),
 ];
 
 #[cfg(test)]

@@ -1,1 +1,30 @@
+//! From the log to ClickHouse, each row exactly once as its readers see it.
+//!
+//! What happens to a record, in the order of the files: [`readers`] read every owned partition and
+//! [`decode`] makes rows of the records; [`plan`] decides which ranges go together and when;
+//! [`flush`] writes the plan down, has [`store`] and [`insert`] put the rows ([`rows`]) into their
+//! tables under the plan's token, and commits the offsets; after a crash [`recovery`] finds the
+//! plan and the same rows go again with the same token. The tables come from [`migrate`].
 
+pub mod backoff;
+pub mod client;
+pub mod config;
+pub mod ddl;
+pub mod decode;
+pub mod error;
+pub mod flush;
+pub mod insert;
+pub mod measure;
+pub mod membership;
+pub mod migrate;
+pub mod plan;
+pub mod readers;
+pub mod recovery;
+pub mod rows;
+pub mod run;
+pub mod store;
+
+pub use config::{ClickHouseConfig, FlushLimits, SinkConfig};
+pub use error::Error;
+pub use migrate::{MigrationReport, migrate};
+pub use run::{GROUP, run};

@@ -1,0 +1,48 @@
+//! How long to wait before trying again.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Doubling waits with jitter, so that many sinks do not come back to a ClickHouse that has just
+/// started at the same moment.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The wait after one more failure: between half of the doubled time and all of it.
+    pub fn next_wait(&mut self) -> Duration {
+        let full = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        full / 2 + full.mul_f64(unit() / 2.0)
+    }
+
+    /// Sleeps for [`Self::next_wait`].
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.next_wait()).await;
+    }
+}
+
+/// Between 0 and 1; each `RandomState` hashes with keys of its own.
+fn unit() -> f64 {
+    f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound() {
+        let mut backoff = Backoff::default();
+        for failures in 0..40 {
+            let wait = backoff.next_wait();
+            let full = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
+            assert!(wait >= full / 2 && wait <= full, "{failures}: {wait:?}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A plan's rows into all their tables, and what cannot go there into the topic `dead-letters`.
+
+use crate::backoff::Backoff;
+use crate::decode::{Place, Rows, dead_letter};
+use crate::error::Error;
+use crate::insert::{Refused, insert};
+use crate::plan::Plan;
+use crate::rows::Record as _;
+use clickhouse::Client;
+use eventlog::{AppendError, EventLog, ReadError, ReadLimit, Record, StoredRecord};
+use schemas::decision::CommandOutcome;
+use schemas::{Click, Conversion, DeadLetter, PostbackOutcome, Refusal, Topic, UnixMillis, codec};
+use service::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Dead letters of one append: each has up to 128 KiB of digits.
+const DEAD_LETTERS_PER_APPEND: usize = 5;
+/// For reading a refused record again; it was read a moment ago.
+const READ_AGAIN_WAIT: Duration = Duration::from_secs(1);
+
+/// Where rows end up.
+pub struct Store {
+    pub client: Client,
+    pub log: Arc<dyn EventLog>,
+    pub clock: Clock,
+}
+
+impl Store {
+    /// Comes back when every row is in its table or is a durable dead letter. May be repeated with
+    /// the same plan and rows, from the start, at any time.
+    pub async fn put(&self, plan: &Plan, rows: &Rows) -> Result<(), Error> {
+        let client = &self.client;
+        let token = |table: &str| plan.token(table);
+        let (clicks, postbacks, conversions, commands, refused, dead_letters) = (
+            token(Click::TABLE),
+            token(PostbackOutcome::TABLE),
+            token(Conversion::TABLE),
+            token(CommandOutcome::TABLE),
+            token(Refusal::TABLE),
+            token(DeadLetter::TABLE),
+        );
+        let refused = tokio::try_join!(
+            insert(client, &clicks, &rows.clicks),
+            insert(client, &postbacks, &rows.postbacks),
+            insert(client, &conversions, &rows.conversions),
+            insert(client, &commands, &rows.commands),
+            insert(client, &refused, &rows.refused),
+            insert(client, &dead_letters, &rows.dead_letters),
+        )?;
+        for letters in rows.broken.chunks(DEAD_LETTERS_PER_APPEND) {
+            self.bury("unreadable", letters).await;
+        }
+        let (a, b, c, d, e, f) = refused;
+        for refused in a.into_iter().chain(b).chain(c).chain(d).chain(e).chain(f) {
+            self.bury_refused(refused).await;
+        }
+        Ok(())
+    }
+
+    /// A row that ClickHouse does not take becomes a dead letter. A dead letter that it does not
+    /// take is only logged: it would come back for ever.
+    async fn bury_refused(&self, Refused { place, problem }: Refused) {
+        let Place { source: (topic, partition), offset } = place;
+        tracing::error!(%topic, partition, offset, problem, "ClickHouse refuses this record's row");
+        if topic == Topic::DeadLetters {
+            count("refused", 1);
+            return;
+        }
+        let stored = match self.read_again(place).await {
+            Ok(Some(stored)) => stored,
+            // Its place and the reason are still worth keeping.
+            Ok(None) | Err(_) => StoredRecord { offset, record: without_value(self.now()) },
+        };
+        self.bury("refused", &[dead_letter(place, &stored, problem, self.now())]).await;
+    }
+
+    async fn read_again(&self, place: Place) -> Result<Option<StoredRecord>, ReadError> {
+        let (topic, partition) = place.source;
+        let mut reader = self.log.read_from(topic, partition, place.offset).await?;
+        let limit = ReadLimit { records: 1, bytes: 1, wait: READ_AGAIN_WAIT };
+        let batch = reader.read(limit).await?;
+        Ok(batch.records.into_iter().find(|stored| stored.offset == place.offset))
+    }
+
+    /// Appends dead letters until they are durable.
+    async fn bury(&self, cause: &'static str, letters: &[DeadLetter]) {
+        let record = |letter: &DeadLetter| Record {
+            value: codec::encode(letter).into(),
+            ..without_value(letter.found_at)
+        };
+        let records: Vec<Record> = letters.iter().map(record).collect();
+        let mut backoff = Backoff::default();
+        loop {
+            match self.log.append(Topic::DeadLetters, 0, records.clone()).await {
+                Ok(_) => break,
+                Err(AppendError::Refused(problem)) => {
+                    tracing::error!(problem, "the event log refuses dead letters; they are lost");
+                    break;
+                }
+                // Unknown too: the table collapses one that is there twice.
+                Err(error) => {
+                    metrics::counter!("sink_retries_total", "what" => "dead-letter").increment(1);
+                    tracing::warn!(%error, "dead letters cannot be written; trying again");
+                    backoff.wait().await;
+                }
+            }
+        }
+        count(cause, letters.len());
+    }
+
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.clock.now())
+    }
+}
+
+fn count(cause: &'static str, letters: usize) {
+    metrics::counter!("sink_dead_letters_total", "cause" => cause).increment(letters as u64);
+}
+
+fn without_value(at: UnixMillis) -> Record {
+    Record { key: bytes::Bytes::new(), value: bytes::Bytes::new(), at }
+}
