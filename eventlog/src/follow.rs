@@ -35,3 +35,54 @@ impl Follower {
         Ok(batch.records.into_iter().map(|stored| stored.record.value).collect())
     }
 }
+
+/// The configuration as this process sees it, followed in the background.
+pub mod catalog {
+    use super::Follower;
+    use crate::{EventLog, ReadError};
+    use schemas::{Catalog, CatalogReader, ConfigRecord, DecodeError, Topic};
+    use std::sync::Arc;
+    use tokio::sync::watch;
+
+    /// Follows the topic `config`; `current` changes over at whole versions only.
+    pub struct CatalogFeed {
+        follower: Follower,
+        reader: CatalogReader,
+        current: watch::Sender<Arc<Catalog>>,
+    }
+
+    impl CatalogFeed {
+        /// Reads all the configuration there is before it returns.
+        pub async fn start(log: &dyn EventLog) -> Result<Self, ReadError> {
+            let follower = Follower::start(log, Topic::Config).await?;
+            let current = watch::Sender::new(Arc::new(Catalog::default()));
+            let mut feed = Self { follower, reader: CatalogReader::default(), current };
+            while !feed.follower.is_caught_up() {
+                feed.advance().await?;
+            }
+            Ok(feed)
+        }
+
+        /// The newest whole version, now and whenever it changes.
+        #[must_use]
+        pub fn subscribe(&self) -> watch::Receiver<Arc<Catalog>> {
+            self.current.subscribe()
+        }
+
+        /// Reads what came next; waits about half a second when nothing does. A record that cannot
+        /// be read is an error: half a configuration is worse than none.
+        pub async fn advance(&mut self) -> Result<(), ReadError> {
+            let damaged = |error: DecodeError| ReadError::Damaged(format!("topic config: {error}"));
+            for value in self.follower.next().await? {
+                if value.is_empty() {
+                    continue;
+                }
+                let record = ConfigRecord::decode(&value).map_err(damaged)?;
+                if let Some(catalog) = self.reader.read(record) {
+                    self.current.send_replace(Arc::new(catalog.clone()));
+                }
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,1 +1,16 @@
+//! The processor: reads each partition of `postbacks` in order, decides with [`rules`], and
+//! commits decisions, state and the next offset as one act.
+//!
+//! Read [`pipeline`] first: it is the way of one batch.
 
+mod config;
+mod error;
+mod overlay;
+mod partition_clock;
+pub mod pipeline;
+mod resolve;
+mod run;
+
+pub use config::ProcessorConfig;
+pub use error::ProcessorError;
+pub use run::run;

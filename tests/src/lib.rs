@@ -1,1 +1,6 @@
+//! What the end-to-end tests share: the real binary, run as users run it, and what they ask it.
 
+pub mod http;
+pub mod kafka;
+pub mod process;
+pub mod stack;

@@ -1,0 +1,276 @@
+//! The way of one batch: read, let the timers that come first fire, decide each record, commit.
+//!
+//! [`decide`] is where it happens; it does no I/O but reading the partition's own state, so the
+//! simulation runs it as it is.
+
+use crate::config::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CHANGES_PER_COMMIT_MAX, IDLE_TICK, TIMERS_PER_COMMIT_MAX,
+};
+use crate::overlay::Overlay;
+use crate::partition_clock::PartitionClock;
+use crate::resolve::{CLICK_PARAMETER, resolve};
+use crate::{ProcessorConfig, ProcessorError};
+use bytes::Bytes;
+use eventlog::{Batch, Commit, OwnedPartition, PartitionState, ReadLimit, Record, StoredRecord};
+use keyring::Keyring;
+use rules::{MoreDue, Output, StepInput, Store};
+use schemas::codec::encode;
+use schemas::{Catalog, DeadLetter, Input, Topic, UnixMillis, topic::partition_of};
+use service::{Clock, Shutdown};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tokio::sync::watch;
+
+const READ_LIMIT: ReadLimit =
+    ReadLimit { records: BATCH_RECORDS_MAX, bytes: BATCH_BYTES_MAX, wait: IDLE_TICK };
+/// Hexadecimal characters kept of a record that cannot be read.
+const DEAD_LETTER_HEX_MAX: usize = 64 * 1024;
+
+/// What every partition of this process decides with.
+#[derive(Clone)]
+pub struct Context {
+    pub keyring: Arc<Keyring>,
+    pub catalog: watch::Receiver<Arc<Catalog>>,
+    pub clock: Clock,
+    pub config: ProcessorConfig,
+    /// Partitions of `postbacks`.
+    pub partitions: u32,
+}
+
+/// Runs one partition until told to stop or until it is lost; `position` shows how far it is.
+pub async fn run_partition(
+    mut owned: Box<dyn OwnedPartition>,
+    context: Context,
+    position: Arc<AtomicU64>,
+    stop: Shutdown,
+) -> Result<(), ProcessorError> {
+    let partition = owned.partition();
+    while !stop.is_triggered() {
+        let batch =
+            owned.read(READ_LIMIT).await.map_err(|e| ProcessorError::from_read(partition, e))?;
+        let mut done = 0;
+        loop {
+            let step = decide(&context, owned.state(), partition, &batch, done)?;
+            done = step.records_done;
+            if let Some(commit) = step.commit {
+                let began = Instant::now();
+                owned
+                    .commit(commit)
+                    .await
+                    .map_err(|e| ProcessorError::from_commit(partition, e))?;
+                metrics::histogram!("gokart_processor_commit_seconds").record(began.elapsed());
+            }
+            if step.is_batch_done {
+                break;
+            }
+        }
+        position.store(batch.next_offset, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// One commit's worth of a batch.
+#[derive(Debug)]
+pub struct Step {
+    /// None when nothing happened at all.
+    pub commit: Option<Commit>,
+    /// Records of the batch that are done with, counted from its beginning.
+    pub records_done: usize,
+    /// All records are, and no timer is due.
+    pub is_batch_done: bool,
+}
+
+/// Decides the records of `batch` from index `begin` on, as far as one commit goes.
+pub fn decide(
+    context: &Context,
+    state: &dyn PartitionState,
+    partition: u32,
+    batch: &Batch,
+    begin: usize,
+) -> Result<Step, ProcessorError> {
+    let catalog = Arc::clone(&context.catalog.borrow());
+    let wall = UnixMillis(context.clock.now());
+    let mut worker = Worker {
+        context,
+        catalog: &catalog,
+        partition,
+        store: Overlay::new(state),
+        out: Output::default(),
+        outputs: Vec::new(),
+        wall,
+    };
+    let stored = state
+        .get(PartitionClock::STATE_KEY)
+        .map_err(|e| ProcessorError::from_read(partition, e))?;
+    let mut clock = PartitionClock::from_state(stored.as_deref());
+    let clock_before = clock;
+
+    let mut done = begin;
+    let mut timers = MoreDue::No;
+    for stored in batch.records.get(begin..).unwrap_or_default() {
+        match Input::decode(&stored.record.value) {
+            Ok(input) => {
+                clock.see_record(input.received_at(), wall);
+                // A timer fires before a record that is later than it.
+                timers = worker.fire_due(clock.now().plus_ms(-1))?;
+                if timers == MoreDue::Yes {
+                    break;
+                }
+                worker.step(stored, &input, clock.now())?;
+            }
+            Err(error @ schemas::DecodeError::Malformed(_)) => {
+                worker.dead_letter(stored, error.to_string());
+            }
+            Err(error) => {
+                return Err(ProcessorError::newer_format(partition, stored.offset, &error));
+            }
+        }
+        done += 1;
+        if worker.store.changes() >= CHANGES_PER_COMMIT_MAX {
+            break;
+        }
+    }
+    let all_read = done >= batch.records.len();
+    if all_read {
+        if batch.at_end {
+            clock.see_end(wall, context.config.clock_allowance_ms);
+        }
+        timers = worker.fire_due(clock.now())?;
+    }
+
+    let next_offset = match batch.records.get(done) {
+        Some(next) => next.offset,
+        None => batch.next_offset,
+    };
+    let is_idle = done == begin && worker.outputs.is_empty() && worker.store.changes() == 0;
+    let commit = if is_idle {
+        None
+    } else {
+        let outputs = std::mem::take(&mut worker.outputs);
+        if clock != clock_before {
+            worker
+                .store
+                .put(PartitionClock::STATE_KEY, &clock.to_state())
+                .map_err(|e| ProcessorError::from_state(partition, e))?;
+        }
+        Some(Commit { outputs, state_changes: worker.store.into_changes(), next_offset })
+    };
+    Ok(Step { commit, records_done: done, is_batch_done: all_read && timers == MoreDue::No })
+}
+
+/// The decisions of one commit as they come together.
+struct Worker<'a> {
+    context: &'a Context,
+    catalog: &'a Catalog,
+    partition: u32,
+    store: Overlay<'a>,
+    out: Output,
+    outputs: Vec<(Topic, u32, Record)>,
+    wall: UnixMillis,
+}
+
+impl Worker<'_> {
+    /// Fires the timers due at or before `clock`; says whether the commit is full and more wait.
+    fn fire_due(&mut self, clock: UnixMillis) -> Result<MoreDue, ProcessorError> {
+        let more = rules::fire_due(
+            &mut self.store,
+            self.catalog,
+            clock,
+            TIMERS_PER_COMMIT_MAX,
+            &mut self.out,
+        )
+        .map_err(|e| ProcessorError::from_state(self.partition, e))?;
+        self.collect(clock);
+        Ok(more)
+    }
+
+    fn step(
+        &mut self,
+        stored: &StoredRecord,
+        input: &Input,
+        now: UnixMillis,
+    ) -> Result<(), ProcessorError> {
+        let (keyring, partitions) = (&self.context.keyring, self.context.partitions);
+        let open = |token: Option<&str>| resolve(keyring, token, self.partition, partitions);
+        let click;
+        let step_input = match input {
+            Input::Postback(postback) => {
+                click = open(postback.parameter(CLICK_PARAMETER));
+                click.reference().map(|click| StepInput::Postback { postback, click })
+            }
+            Input::Command(command) => {
+                click = open(Some(&command.click_id));
+                click.reference().map(|click| StepInput::Command { command, click })
+            }
+            Input::ClickDetails(details) => match partition_of(&details.root_offer, partitions) {
+                home if home == self.partition => Ok(StepInput::ClickDetails(details)),
+                home => Err(home),
+            },
+        };
+        match step_input {
+            Ok(step_input) => {
+                rules::step(&mut self.store, self.catalog, step_input, now, &mut self.out)
+                    .map_err(|e| ProcessorError::from_state(self.partition, e))?;
+                self.collect(now);
+            }
+            // This worker does not own the offer's caps and budget.
+            Err(home) => self.dead_letter(
+                stored,
+                format!(
+                    "it belongs to partition {home}, not {}: the number of partitions was changed without re-keying",
+                    self.partition
+                ),
+            ),
+        }
+        Ok(())
+    }
+
+    /// Turns what the rules said into records, and counts it: the rules themselves count nothing.
+    fn collect(&mut self, at: UnixMillis) {
+        for decision in self.out.decisions.drain(..) {
+            if let Some(postback) = &decision.postback {
+                let reason = postback.reason.map_or("", schemas::Reason::code);
+                metrics::counter!("gokart_postbacks_decided_total", "outcome" => postback.outcome.code(), "reason" => reason).increment(1);
+            }
+            for conversion in &decision.conversions {
+                let reason = conversion.reason.map_or("", schemas::Reason::code);
+                metrics::counter!("gokart_conversion_revisions_total", "status" => conversion.status.code(), "reason" => reason).increment(1);
+            }
+            let record = Record { key: Bytes::new(), value: encode(&decision).into(), at };
+            self.outputs.push((Topic::Decisions, self.partition, record));
+        }
+        for availability in self.out.availability.drain(..) {
+            let key = availability.scope.key().into();
+            let record = Record { key, value: encode(&availability).into(), at };
+            self.outputs.push((Topic::Availability, 0, record));
+        }
+    }
+
+    /// Puts a record aside, with its position and the reason; it never blocks its partition.
+    fn dead_letter(&mut self, stored: &StoredRecord, error: String) {
+        tracing::warn!(partition = self.partition, offset = stored.offset, %error, "a record was put aside as a dead letter");
+        metrics::counter!("gokart_dead_letters_total", "topic" => Topic::Postbacks.name())
+            .increment(1);
+        let value_hex = hex(&stored.record.value, DEAD_LETTER_HEX_MAX);
+        let letter = DeadLetter {
+            topic: Topic::Postbacks.name().to_owned(),
+            partition: self.partition,
+            offset: stored.offset,
+            found_at: self.wall,
+            error,
+            value_hex,
+        };
+        let record = Record { key: Bytes::new(), value: encode(&letter).into(), at: self.wall };
+        self.outputs.push((Topic::DeadLetters, 0, record));
+    }
+}
+
+/// At most `limit` hexadecimal characters of `bytes`.
+fn hex(bytes: &[u8], limit: usize) -> String {
+    use std::fmt::Write;
+    bytes.iter().take(limit / 2).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

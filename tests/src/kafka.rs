@@ -1,0 +1,56 @@
+//! A real Apache Kafka for tests.
+
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// A broker that ends with this value, or one that somebody else keeps.
+pub struct Kafka {
+    /// `kafka://host:port`
+    pub url: String,
+    broker: Option<Child>,
+}
+
+impl Kafka {
+    /// The broker that `GOKART_TEST_KAFKA` names, or a new one. None, said loudly, where Java or
+    /// Maven are missing.
+    pub fn start() -> Result<Option<Self>> {
+        if let Ok(url) = std::env::var("GOKART_TEST_KAFKA") {
+            return Ok(Some(Self { url, broker: None }));
+        }
+        if !is_installed("java") || !is_installed("mvn") {
+            eprintln!("SKIPPED: tests on Apache Kafka need java and mvn, and one is missing");
+            return Ok(None);
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka/start.sh");
+        let mut broker = Command::new(script)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("deploy/kafka/start.sh cannot be run")?;
+        let stdout = broker.stdout.take().context("the broker has no output")?;
+        let mut url = String::new();
+        BufReader::new(stdout).read_line(&mut url)?;
+        let url = url.trim().to_owned();
+        anyhow::ensure!(url.starts_with("kafka://"), "the broker did not start");
+        Ok(Some(Self { url, broker: Some(broker) }))
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Some(broker) = &mut self.broker {
+            // SIGTERM, so that the script removes the broker and its data.
+            let _ = rustix::process::kill_process(
+                rustix::process::Pid::from_child(broker),
+                rustix::process::Signal::TERM,
+            );
+            let _ = broker.wait();
+        }
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    let probe = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+    probe.is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,124 @@
+//! The real binary as a child process that cannot outlive its test.
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest time for a process to end after SIGTERM.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The `gokart` binary that was built with the tests.
+pub fn gokart_binary() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    // target/<profile>/deps/<test> → target/<profile>/gokart
+    let profile = test.parent().and_then(Path::parent).context("no target directory")?;
+    let binary = profile.join("gokart");
+    if !binary.is_file() {
+        bail!("{} is not built; run the tests with `cargo test --workspace`", binary.display());
+    }
+    Ok(binary)
+}
+
+/// A loopback address that was free a moment ago.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Runs `gokart` to its end.
+pub fn run(arguments: &[&str]) -> Result<Output> {
+    command()?.args(arguments).output().context("gokart cannot be run")
+}
+
+fn command() -> Result<Command> {
+    let mut command = Command::new(gokart_binary()?);
+    // A developer's own settings must not reach the tests.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GOKART_") {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}
+
+/// A `gokart` that runs until it is told to stop.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `gokart <arguments>`; what it prints goes to `<directory>/<name>.log`.
+    pub fn start(name: &str, directory: &Path, arguments: &[String]) -> Result<Self> {
+        let log = directory.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = command()?
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// What it has printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// An error, with what it said, if it has ended by itself.
+    pub fn check_alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => {
+                bail!("{} ended with {status}; it said:\n{}", self.name, self.output())
+            }
+        }
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// SIGTERM, and how it ended.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.wait_for_end()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait_for_end(&mut self) -> Result<ExitStatus> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if began.elapsed() > STOP_TIMEOUT {
+                bail!("{} does not stop; it said:\n{}", self.name, self.output());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- {} said:\n{}", self.name, self.output());
+        }
+    }
+}
