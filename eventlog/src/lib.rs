@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub mod follow;
 pub mod kafka;
+pub mod limits;
 pub mod local;
 pub mod simulated;
 
@@ -108,7 +109,9 @@ pub enum ReadError {
     #[error("the event log cannot be read now: {0}")]
     Unavailable(String),
     /// Records that nobody read are gone. Never skipped over: an operator must decide.
-    #[error("{topic}/{partition}: offset {asked} is gone (the log holds {first}..{end}); records were forgotten before they were read")]
+    #[error(
+        "{topic}/{partition}: offset {asked} is gone (the log holds {first}..{end}); records were forgotten before they were read"
+    )]
     OutOfRange { topic: Topic, partition: u32, asked: Offset, first: Offset, end: Offset },
     #[error("the event log is damaged: {0}")]
     Damaged(String),
@@ -223,10 +226,7 @@ pub enum ProcessorEvent {
 #[async_trait]
 pub trait ProcessorMember: Send {
     /// A pending change of what this processor owns, if there is one; waits up to `wait`.
-    async fn next_event(
-        &mut self,
-        wait: Duration,
-    ) -> Result<Option<ProcessorEvent>, ReadError>;
+    async fn next_event(&mut self, wait: Duration) -> Result<Option<ProcessorEvent>, ReadError>;
 
     /// Asks for a partition again after [`CommitError::Unknown`] or an error in reading: it comes
     /// back as a new [`ProcessorEvent::Assigned`] once its state is what was really committed.
