@@ -1,0 +1,122 @@
+//! The clicks of a run: which there are, and which event each is to have next. A click is taken out
+//! while one of its postbacks is under way, so that its events stay in order over all connections.
+
+use crate::mix::scramble;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Clicks kept; when there are more, the oldest go.
+pub const CLICKS_MAX: usize = 100_000;
+/// Accepted postbacks kept to be repeated.
+pub const ACCEPTED_MAX: usize = 10_000;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Click {
+    pub id: Arc<str>,
+    /// Index of the postback URL that comes next.
+    pub next_event: usize,
+}
+
+/// A postback that was answered 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    pub click_id: Arc<str>,
+    pub event: usize,
+}
+
+#[derive(Debug, Default)]
+pub struct Pool {
+    clicks: VecDeque<Click>,
+    accepted: VecDeque<Accepted>,
+}
+
+impl Pool {
+    /// A click that was just made.
+    pub fn add_click(&mut self, id: Arc<str>) {
+        push_bounded(&mut self.clicks, Click { id, next_event: 0 }, CLICKS_MAX);
+    }
+
+    /// The click that has waited longest.
+    pub fn take(&mut self) -> Option<Click> {
+        self.clicks.pop_front()
+    }
+
+    /// A click that has had no event yet.
+    pub fn take_fresh(&mut self) -> Option<Click> {
+        // New ones are at the back; those that had events come back there too, a few at a time.
+        const LOOK_AT: usize = 64;
+        let from = self.clicks.len().saturating_sub(LOOK_AT);
+        let at = (from..self.clicks.len()).rev().find(|at| self.clicks[*at].next_event == 0)?;
+        self.clicks.remove(at)
+    }
+
+    /// Gives a click back, to have its next event; one that has had all is let go.
+    pub fn give_back(&mut self, click: Click, events: usize) {
+        if click.next_event < events {
+            push_bounded(&mut self.clicks, click, CLICKS_MAX);
+        }
+    }
+
+    pub fn add_accepted(&mut self, accepted: Accepted) {
+        push_bounded(&mut self.accepted, accepted, ACCEPTED_MAX);
+    }
+
+    /// Some postback that was accepted, to be sent again.
+    pub fn some_accepted(&self, seed: u64, number: u64) -> Option<Accepted> {
+        let count = self.accepted.len() as u64;
+        let at = scramble(!seed, number).checked_rem(count)?;
+        self.accepted.get(at as usize).cloned()
+    }
+
+    /// Some click's id, whatever has become of it.
+    pub fn some_click_id(&self) -> Option<Arc<str>> {
+        let of_click = self.clicks.front().map(|click| Arc::clone(&click.id));
+        of_click.or_else(|| self.accepted.front().map(|it| Arc::clone(&it.click_id)))
+    }
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    if queue.len() >= most {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_click_has_its_events_in_order_and_then_leaves() {
+        let mut pool = Pool::default();
+        pool.add_click("a".into());
+        for event in 0..3 {
+            let click = pool.take().unwrap();
+            assert_eq!(click.next_event, event);
+            assert_eq!(pool.take(), None, "it is out while its postback is under way");
+            pool.give_back(Click { next_event: event + 1, ..click }, 3);
+        }
+        assert_eq!(pool.take(), None);
+    }
+
+    #[test]
+    fn a_fresh_click_has_had_nothing() {
+        let mut pool = Pool::default();
+        pool.give_back(Click { id: "used".into(), next_event: 1 }, 3);
+        assert_eq!(pool.take_fresh(), None);
+        pool.add_click("new".into());
+        pool.give_back(Click { id: "used too".into(), next_event: 2 }, 3);
+        assert_eq!(pool.take_fresh().unwrap().id.as_ref(), "new");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut pool = Pool::default();
+        for n in 0..CLICKS_MAX + 10 {
+            pool.add_click(n.to_string().into());
+            pool.add_accepted(Accepted { click_id: "a".into(), event: 0 });
+        }
+        assert_eq!((pool.clicks.len(), pool.accepted.len()), (CLICKS_MAX, ACCEPTED_MAX));
+        assert_eq!(pool.take().unwrap().id.as_ref(), "10");
+    }
+}

@@ -1,0 +1,159 @@
+//! The tool judged by arithmetic: a server of our own stands still for a known time, and the
+//! latencies must be those that follow from the schedule. Time is virtual and the connections are
+//! in memory, so that nothing else on the machine plays a part.
+
+use crate::connection::Connect;
+use crate::mix::Mix;
+use crate::pool::Pool;
+use crate::record::{Ending, Recorder};
+use crate::request::Links;
+use crate::run::send;
+use crate::schedule::{Pace, Schedule};
+use crate::template::Template;
+use crate::worker::{Shared, lock};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::DuplexStream;
+use tokio::time::Instant;
+
+/// Answers 302 at once, but nothing between two points in time: what comes then waits.
+#[derive(Clone, Copy)]
+struct Stalling {
+    from: Instant,
+    until: Instant,
+}
+
+impl Connect for Stalling {
+    type Stream = DuplexStream;
+
+    async fn connect(&self) -> std::io::Result<DuplexStream> {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let Self { from, until } = *self;
+        let answer = service_fn(move |_request| async move {
+            if (from..until).contains(&Instant::now()) {
+                tokio::time::sleep_until(until).await;
+            }
+            let location = format!("https://app.test/?id={}", "c".repeat(60));
+            let answer = hyper::Response::builder().status(302).header("location", location);
+            Ok::<_, Infallible>(answer.body(Full::<Bytes>::default()).unwrap())
+        });
+        tokio::spawn(async move {
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(theirs), answer)
+                .await;
+        });
+        Ok(ours)
+    }
+}
+
+struct Case {
+    rate: u64,
+    duration_s: u64,
+    connections: u64,
+    stall_from_ms: u64,
+    stall_ms: u64,
+    timeout_ms: u64,
+}
+
+async fn run(case: &Case) -> Recorder {
+    let start = Instant::now();
+    let duration = Duration::from_secs(case.duration_s);
+    let event = "http://h/p?signature=s&cnv_event_id=e";
+    let shared = Arc::new(Shared {
+        links: Links {
+            tracking: vec![Template::parse("link", "http://h/c/x").unwrap()],
+            postbacks: vec![Template::parse_postback(event).unwrap()],
+            click_id_parameter: None,
+        },
+        mix: "click=1".parse::<Mix>().unwrap(),
+        seed: 1,
+        timeout: Duration::from_millis(case.timeout_ms),
+        schedule: Schedule::new(start, Pace::Rate(case.rate), duration, u64::MAX),
+        pool: Mutex::new(Pool::default()),
+        recorder: Mutex::new(Recorder::new()),
+        ledger: None,
+        stopped: AtomicBool::new(false),
+    });
+    let from = start + Duration::from_millis(case.stall_from_ms);
+    let server = Stalling { from, until: from + Duration::from_millis(case.stall_ms) };
+    send(&shared, server, case.connections).await.unwrap();
+    lock(&shared.recorder).clone()
+}
+
+/// The timer's grain, and the histogram's digits.
+const TOLERANCE_MS: f64 = 2.0;
+
+fn assert_quantile(recorder: &Recorder, quantile: f64, expected_ms: f64) {
+    let measured = recorder.all.latency_micros.value_at_quantile(quantile) as f64 / 1000.0;
+    let allowed = (expected_ms * 0.02).max(TOLERANCE_MS);
+    assert!(
+        (measured - expected_ms).abs() <= allowed,
+        "p{}: {measured} ms, and arithmetic says {expected_ms} ms",
+        quantile * 100.0
+    );
+}
+
+/// With a stall of S in a run of D, a share S/D of the requests falls into it, and their latencies
+/// are spread evenly over 0..S: the quantile q is S - (1 - q) * D while that is positive.
+#[tokio::test(start_paused = true)]
+async fn a_stall_shows_in_full() {
+    for connections in [1, 4, 2000] {
+        let case = Case {
+            rate: 1000,
+            duration_s: 10,
+            connections,
+            stall_from_ms: 4000,
+            stall_ms: 1000,
+            timeout_ms: 60_000,
+        };
+        let recorder = run(&case).await;
+        assert_eq!(recorder.all.ended(Ending::AsExpected), 10_000);
+        for (quantile, expected_ms) in [(0.5, 0.0), (0.95, 500.0), (0.99, 900.0), (0.999, 990.0)] {
+            assert_quantile(&recorder, quantile, expected_ms);
+        }
+    }
+}
+
+/// What a tool without a schedule would report: one slow answer a connection, and no more.
+#[tokio::test(start_paused = true)]
+async fn the_time_from_the_actual_start_hides_the_stall() {
+    let case = Case {
+        rate: 1000,
+        duration_s: 10,
+        connections: 4,
+        stall_from_ms: 4000,
+        stall_ms: 1000,
+        timeout_ms: 60_000,
+    };
+    let recorder = run(&case).await;
+    assert!(recorder.service_micros.value_at_quantile(0.99) < 3_000);
+    // All that came due in the stall but the four under way started late.
+    assert!((980..=1000).contains(&recorder.late), "{}", recorder.late);
+}
+
+/// A target that never answers again: what is under way fails in time, the run ends, and the turns
+/// that did not come are counted with the time they had waited.
+#[tokio::test(start_paused = true)]
+async fn a_dead_target_ends_the_run_and_is_not_left_out() {
+    let case = Case {
+        rate: 100,
+        duration_s: 10,
+        connections: 2,
+        stall_from_ms: 5000,
+        stall_ms: 100_000,
+        timeout_ms: 2000,
+    };
+    let start = Instant::now();
+    let recorder = run(&case).await;
+    assert!(start.elapsed() <= Duration::from_secs(15), "{:?}", start.elapsed());
+    assert_eq!(recorder.all.total(), 1000);
+    assert_eq!(recorder.all.ended(Ending::AsExpected), 500);
+    assert!(recorder.all.ended(Ending::Unsent) > 450);
+    assert!(recorder.all.latency_micros.value_at_quantile(0.75) > 2_000_000);
+}

@@ -1,0 +1,195 @@
+//! The URLs that a run is given, taken apart: where to connect, and what to fill in.
+
+use anyhow::{Context, Result, bail, ensure};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fmt::Write as _;
+
+/// Unreserved characters (RFC 3986, 2.3) stay as they are.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The parameters of the postback contract.
+pub const CLICK_ID: &str = "gk_click_id";
+pub const EVENT_ID: &str = "cnv_event_id";
+const SIGNATURE: &str = "signature";
+
+/// An `http://` URL as it was given; its text is never shown, since it may hold credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Template {
+    /// Host and port, as they go into the `Host` header.
+    pub authority: String,
+    path: String,
+    /// Names and values as they stand in the URL, still encoded.
+    query: Vec<(String, String)>,
+}
+
+impl Template {
+    /// Takes a whole URL. `what` names it in errors.
+    pub fn parse(what: &str, url: &str) -> Result<Self> {
+        let rest = url.trim().strip_prefix("http://").with_context(|| {
+            format!("{what} does not begin with http:// (TLS ends in front of gokart, not in it)")
+        })?;
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = match address.find('/') {
+            Some(at) => address.split_at(at),
+            None => (address, "/"),
+        };
+        ensure!(!authority.is_empty(), "{what} names no host");
+        ensure!(!authority.contains('@'), "{what} has a user in its host; gokart knows none");
+        let query = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (name.to_owned(), value.to_owned())
+        });
+        Ok(Self { authority: authority.to_owned(), path: path.to_owned(), query: query.collect() })
+    }
+
+    /// A postback URL of one event, with its credentials.
+    pub fn parse_postback(url: &str) -> Result<Self> {
+        let what = "the postback URL";
+        let template = Self::parse(what, url)?;
+        let Some(signature) = template.value(SIGNATURE) else {
+            bail!("{what} has no {SIGNATURE}; take it from `gokart postback-url --reveal`");
+        };
+        let is_encoded = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
+        ensure!(
+            is_encoded(signature) && is_encoded(&template.path),
+            "{what} is masked; print it with --reveal"
+        );
+        match template.value(EVENT_ID) {
+            Some(event) if !event.is_empty() && !event.contains(['{', '[']) => Ok(template),
+            _ => bail!("{what} names no event; end it with &{EVENT_ID}=<an event ID>, encoded"),
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The path and query as given.
+    pub fn plain(&self) -> String {
+        self.with(&[])
+    }
+
+    /// The path and query with some parameters changed: `Some` sets the raw value (it is added when
+    /// it is missing), `None` takes the parameter out.
+    pub fn with(&self, changes: &[(&str, Option<&str>)]) -> String {
+        let mut text = self.path.clone();
+        let change_of = |name: &str| changes.iter().find(|(it, _)| *it == name);
+        let kept = self.query.iter().filter_map(|(name, value)| match change_of(name) {
+            None => Some((name.as_str(), value.as_str())),
+            Some((_, change)) => change.map(|value| (name.as_str(), value)),
+        });
+        let is_new = |name: &str| self.query.iter().all(|(it, _)| it != name);
+        let added = changes
+            .iter()
+            .filter_map(|(name, value)| value.filter(|_| is_new(name)).map(|value| (*name, value)));
+        for (index, (name, value)) in kept.chain(added).enumerate() {
+            let separator = if index == 0 { '?' } else { '&' };
+            let _ = write!(text, "{separator}{name}={value}");
+        }
+        text
+    }
+
+    /// The path and query for one click.
+    pub fn for_click(&self, click_id: &str) -> String {
+        self.with(&[(CLICK_ID, Some(&encode(click_id)))])
+    }
+
+    /// The same with a signature that differs in one character.
+    pub fn forged_for_click(&self, click_id: &str) -> String {
+        let mut signature: Vec<char> = self.value(SIGNATURE).unwrap_or_default().chars().collect();
+        if let Some(first) = signature.first_mut() {
+            *first = if *first == 'A' { 'B' } else { 'A' };
+        }
+        let signature: String = signature.into_iter().collect();
+        self.with(&[(CLICK_ID, Some(&encode(click_id))), (SIGNATURE, Some(&signature))])
+    }
+}
+
+/// A value as it stands in a query.
+pub fn encode(value: &str) -> String {
+    utf8_percent_encode(value, VALUE).to_string()
+}
+
+/// Finds the click id in the address that a tracking link redirects to: the value of `parameter`, or
+/// else the longest value that looks like a sealed click id.
+pub fn click_id_in(location: &str, parameter: Option<&str>) -> Option<String> {
+    /// Sealed click ids are much longer, other people's ids are mostly shorter.
+    const CHARS_MIN: usize = 44;
+    let (_, query) = location.split('#').next()?.split_once('?')?;
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let is_base64url = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    let found = match parameter {
+        Some(wanted) => pairs.into_iter().find(|(name, _)| *name == wanted).map(|(_, value)| value),
+        None => pairs
+            .map(|(_, value)| value)
+            .filter(|value| value.len() >= CHARS_MIN && value.bytes().all(is_base64url))
+            .max_by_key(|value| value.len()),
+    };
+    let decoded = percent_encoding::percent_decode_str(found?).decode_utf8().ok()?;
+    (!decoded.is_empty()).then(|| decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str = "http://api.brownboots.localhost:8080/api/v1/a/b/c/?signature=Sig-1\
+                       &gk_click_id={gk_click_id}&cnv_event_id=s2s_level%20200";
+
+    #[test]
+    fn a_postback_url_is_filled() {
+        let template = Template::parse_postback(URL).unwrap();
+        assert_eq!(template.authority, "api.brownboots.localhost:8080");
+        assert_eq!(
+            template.for_click("a+b"),
+            "/api/v1/a/b/c/?signature=Sig-1&gk_click_id=a%2Bb&cnv_event_id=s2s_level%20200"
+        );
+        assert_eq!(
+            template.forged_for_click("x"),
+            "/api/v1/a/b/c/?signature=Aig-1&gk_click_id=x&cnv_event_id=s2s_level%20200"
+        );
+        assert_eq!(
+            template.with(&[(CLICK_ID, None), (EVENT_ID, None)]),
+            "/api/v1/a/b/c/?signature=Sig-1"
+        );
+        assert_eq!(
+            Template::parse("x", "http://h").unwrap().with(&[("a", Some("1")), ("b", Some("2"))]),
+            "/?a=1&b=2"
+        );
+    }
+
+    #[test]
+    fn wrong_urls_are_explained_without_being_shown() {
+        let cases = [
+            ("https://h/?signature=secret", "http://"),
+            ("http:///?signature=secret", "no host"),
+            ("http://secret@h/", "a user"),
+            ("http://h/?cnv_event_id=a", "no signature"),
+            ("http://h/?signature=se••••&cnv_event_id=a", "masked"),
+            ("http://h/***/?signature=secret&cnv_event_id=a", "masked"),
+            ("http://h/?signature=secret", "no event"),
+            ("http://h/?signature=secret&cnv_event_id={event_name}", "no event"),
+        ];
+        for (url, expected) in cases {
+            let error = format!("{:#}", Template::parse_postback(url).err().unwrap());
+            assert!(error.contains(expected), "{url}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_click_id_is_found_in_the_redirect() {
+        let id = "A".repeat(60);
+        let cases = [
+            (format!("https://x.test/app?c=1&label={id}&p=2"), None, Some(id.as_str())),
+            (format!("https://x.test/app?short=abc&label={id}%2B"), None, None),
+            ("https://x.test/app?clickid=a%2Bb#f?clickid=no".into(), Some("clickid"), Some("a+b")),
+            (format!("https://x.test/app?label={id}"), Some("clickid"), None),
+            ("https://x.test/app".into(), None, None),
+        ];
+        for (location, parameter, expected) in cases {
+            assert_eq!(click_id_in(&location, parameter).as_deref(), expected, "{location}");
+        }
+    }
+}
