@@ -144,9 +144,8 @@ impl World {
         let event = format!("cnv_event_id=Install&gk_click_id={click}");
         let answer = self.stack.postback(&altered, &event).await?;
         ensure!(answer.status == 403, "{answer:?}");
-        let other =
-            self.stack.postback_to("api.nobody.localhost", &format!("{}&{event}", self.path));
-        let other = other.await?;
+        let path = format!("{}&{event}", self.path);
+        let other = self.stack.postback_to("api.nobody.localhost", &path).await?;
         ensure!(other.status == 403 && other.body == answer.body, "{answer:?} {other:?}");
         let secret = self.path.split('/').nth(3).unwrap_or_default().to_owned();
         self.stack

@@ -1,0 +1,494 @@
+//! The sink from the event log into a real ClickHouse: the embedded one, over HTTP.
+//!
+//! One test, because a process can hold one engine; every part has a database of its own.
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use clickhouse::Client;
+use eventlog::local::{LocalConfig, LocalLog};
+use eventlog::{EventLog, Record};
+use schemas::decision::{CommandEffect, CommandOutcome};
+use schemas::ids::{
+    AdvertiserId, ConversionId, EventId, OfferId, PostbackId, PublisherId, ShareId, TenantId,
+};
+use schemas::{
+    Click, Conversion, ConversionStatus, Currency, Decision, Flag, Message, Micros, Mismatch,
+    Outcome, Platform, PostbackOutcome, Reason, Refusal, SubIds, Topic, UnixMillis, codec,
+};
+use service::{Clock, Readiness, Shutdown};
+use sink::client::{insert_client, statement_client};
+use sink::decode::{Place, Placed};
+use sink::{ClickHouseConfig, Error, SinkConfig, migrate};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tests::faulty_proxy::FaultyProxy;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use warehouse::{Limits, WarehouseConfig};
+
+const WRITE_TOKEN: &str = "write-token-of-this-test";
+/// 2026-01-31T23:59:59.999Z.
+const RECEIVED_AT: UnixMillis = UnixMillis(1_769_903_999_999);
+/// Tries, 20 ms apart, before something counts as never going to happen.
+const TRIES: usize = 3_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_reach_clickhouse_exactly_once() -> Result<()> {
+    let Some(library) = engine_library() else {
+        eprintln!("SKIPPED: no libchdb.so below target/chdb; fetch it with deploy/chdb/fetch.sh");
+        return Ok(());
+    };
+    let directory = tempfile::tempdir()?;
+    let server = Server::start(library, directory.path()).await?;
+    migrations_are_applied_once_and_never_changed(&server).await?;
+    an_insert_is_one_block_and_its_token_counts(&server).await?;
+    every_kind_of_row_arrives_as_it_was_sent(&server, directory.path()).await?;
+    rows_that_are_refused_become_dead_letters(&server, directory.path()).await?;
+    crashes_and_lost_answers_repeat_nothing(&server, directory.path()).await?;
+    a_newer_record_stops_the_sink(&server, directory.path()).await?;
+    server.stop().await
+}
+
+async fn migrations_are_applied_once_and_never_changed(server: &Server) -> Result<()> {
+    let config = server.database("migrations");
+    let files = schemas::sql::FILES.len();
+    ensure!(migrate(&config).await?.applied.len() == files);
+    let again = migrate(&config).await?;
+    ensure!((again.applied.len(), again.present) == (0, files), "{again:?}");
+    let client = insert_client(&config);
+    execute(
+        &client,
+        "INSERT INTO migrations (number, name, sha256) VALUES (99, '0099_new.sql', 'x')",
+    )
+    .await?;
+    let unknown = migrate(&config).await;
+    ensure!(matches!(unknown, Err(Error::MigrationUnknown { number: 99, .. })), "{unknown:?}");
+    execute(&client, "INSERT INTO migrations (number, name, sha256) VALUES (1, 'x', 'other')")
+        .await?;
+    let changed = migrate(&config).await;
+    ensure!(matches!(changed, Err(Error::MigrationChanged { .. })), "{changed:?}");
+    Ok(())
+}
+
+/// What the plan's token relies on: one insert is one part a partition, whatever its size, and
+/// the same token again changes neither the table nor what is fed from it.
+async fn an_insert_is_one_block_and_its_token_counts(server: &Server) -> Result<()> {
+    let config = server.database("blocks");
+    migrate(&config).await?;
+    let client = insert_client(&config);
+    let place = |offset| Place { source: (Topic::Clicks, 0), offset };
+    let rows: Vec<_> = (0..120_000)
+        .map(|n| Placed { place: place(n), message: click(n, "pet-the-dogs") })
+        .collect();
+    for _ in 0..2 {
+        ensure!(sink::insert::insert(&client, "clicks-1", &rows).await?.is_empty());
+    }
+    check(&client, "SELECT count(), uniqExact(click_id) FROM clicks", "120000\t120000").await?;
+    let parts = "SELECT count(), sum(rows) FROM system.parts WHERE table = 'clicks' AND database = 'blocks' AND active AND level = 0";
+    check(&client, parts, "1\t120000").await?;
+    let rows: Vec<_> = (1..=2)
+        .map(|revision| Placed { place: place(0), message: conversion(revision, "pet-the-dogs") })
+        .collect();
+    for token in ["a", "a", "b"] {
+        ensure!(sink::insert::insert(&client, token, &rows).await?.is_empty());
+    }
+    // The third one is a physical repeat: the views show it once.
+    check(&client, "SELECT count() FROM conversions", "4").await?;
+    check(&client, "SELECT count() FROM conversions_revisions", "2").await?;
+    check(&client, "SELECT count(), max(revision) FROM conversions_current", "1\t2").await
+}
+
+async fn every_kind_of_row_arrives_as_it_was_sent(server: &Server, directory: &Path) -> Result<()> {
+    let config = server.database("rows");
+    let log = open_log(&directory.join("rows"))?;
+    append(&log, Topic::Clicks, 0, &[codec::encode(&click(7, "pet-the-dogs"))]).await?;
+    let decision = Decision {
+        postback: Some(postback(1)),
+        command: Some(command()),
+        conversions: vec![conversion(1, "pet-the-dogs"), conversion(2, "pet-the-dogs")],
+    };
+    append(&log, Topic::Decisions, 1, &[codec::encode(&decision)]).await?;
+    append(&log, Topic::Refused, 0, &[codec::encode(&refusal())]).await?;
+    append(&log, Topic::Clicks, 1, &[b"not a record".to_vec()]).await?;
+    let sink = Sink::start(&config, &log);
+    let client = insert_client(&config);
+    let dead = "SELECT topic, partition, offset, unhex(value_hex) FROM dead_letters_unique";
+    eventually(&client, dead, "clicks\t1\t0\tnot a record").await?;
+    for (query, expected) in [
+        (
+            "SELECT click_id, clicked_at, country, platform, sub1, sub2, sub15, flags, test FROM clicks_unique",
+            "click-7\t2026-01-31 23:59:59.999\tDE\tios\tä\\tb\t\tlast\t['UNKNOWN_COUNTRY']\tfalse",
+        ),
+        (
+            "SELECT postback_id, outcome, reason, parameters.value, parameter['a'], conversion_id FROM postbacks_unique",
+            "01890000-0000-7000-8000-000000000001\taccepted\t\t['1','2','x']\t1\tpet-the-dogs.00000000000000000000000000",
+        ),
+        (
+            "SELECT revision, status, reason, sequence, due_at, revenue, payout, sale_amount, sale_currency, currency, event_id FROM conversions_current",
+            "2\tSuccess\t\t\\N\t\\N\t1.25\t-0.000001\t\\N\t\tUSD\ts2s_level 200",
+        ),
+        (
+            "SELECT revision, status, postback_id FROM conversions_revisions ORDER BY revision",
+            "1\tPending\t01890000-0000-7000-8000-000000000001\n2\tSuccess\t01890000-0000-7000-8000-000000000001",
+        ),
+        (
+            "SELECT tenant, address, mismatch, parameters.name FROM refused_unique",
+            "\t203.0.113.9\tsegments\t['cnv_event_id']",
+        ),
+        ("SELECT effect, conversion_id LIKE 'pet-the-dogs.%' FROM commands_unique", "applied\t1"),
+    ] {
+        eventually(&client, query, expected).await?;
+    }
+    sink.stop().await
+}
+
+async fn rows_that_are_refused_become_dead_letters(
+    server: &Server,
+    directory: &Path,
+) -> Result<()> {
+    let config = server.database("refused");
+    migrate(&config).await?;
+    let client = insert_client(&config);
+    execute(&client, "ALTER TABLE clicks ADD CONSTRAINT fine CHECK offer_id != 'bad'").await?;
+    let log = open_log(&directory.join("refused"))?;
+    let clicks: Vec<_> = (0..500)
+        .map(|n| codec::encode(&click(n, if n == 17 || n == 400 { "bad" } else { "good" })))
+        .collect();
+    append(&log, Topic::Clicks, 0, &clicks).await?;
+    let sink = Sink::start(&config, &log);
+    eventually(&client, "SELECT count() FROM dead_letters_unique", "2").await?;
+    check(&client, "SELECT count(), uniqExact(click_id) FROM clicks", "498\t498").await?;
+    let dead = "SELECT offset, position(unhex(value_hex), 'click-') > 0, position(error, 'VIOLATED_CONSTRAINT') > 0 FROM dead_letters_unique ORDER BY offset";
+    check(&client, dead, "17\t1\t1\n400\t1\t1").await?;
+    sink.stop().await
+}
+
+/// The sink is dropped in the middle of its work again and again, while connections break before,
+/// in and after an insert, so that answers get lost. Not one row may be there twice, even
+/// physically: the local log has one owner.
+async fn crashes_and_lost_answers_repeat_nothing(server: &Server, directory: &Path) -> Result<()> {
+    const ROUNDS: u64 = 12;
+    const RECORDS_PER_ROUND: u64 = 400;
+    let direct = server.database("crashes");
+    migrate(&direct).await?;
+    let proxy = FaultyProxy::start(&direct.url, 42).await?;
+    let faulty = ClickHouseConfig { url: proxy.url(), ..direct.clone() };
+    let log = open_log(&directory.join("crashes"))?;
+    for round in 0..ROUNDS {
+        let numbers = round * RECORDS_PER_ROUND..(round + 1) * RECORDS_PER_ROUND;
+        let clicks: Vec<_> =
+            numbers.clone().map(|n| codec::encode(&click(n, "pet-the-dogs"))).collect();
+        let decisions: Vec<_> = numbers
+            .map(|n| Decision { postback: Some(postback(n)), ..Decision::default() })
+            .map(|decision| codec::encode(&decision))
+            .collect();
+        append(&log, Topic::Clicks, (round % 2) as u32, &clicks).await?;
+        append(&log, Topic::Decisions, (round % 2) as u32, &decisions).await?;
+        proxy.set_faulty(false);
+        let sink = Sink::start(&faulty, &log);
+        sink.wait_until_ready().await?;
+        proxy.set_faulty(true);
+        // Until a fault, or the work itself, has come to a point that differs each time.
+        proxy.wait_for_connections(1 + round % 4).await;
+        sink.crash().await;
+    }
+    proxy.set_faulty(false);
+    let sink = Sink::start(&faulty, &log);
+    let client = insert_client(&direct);
+    let all = ROUNDS * RECORDS_PER_ROUND;
+    eventually(&client, "SELECT uniqExact(click_id) FROM clicks", &all.to_string()).await?;
+    eventually(&client, "SELECT uniqExact(postback_id) FROM postbacks", &all.to_string()).await?;
+    sink.stop().await?;
+    // By what was ever written, so that a merge cannot hide a repeat.
+    check(&client, "SELECT count() FROM clicks", &all.to_string()).await?;
+    check(&client, "SELECT count() FROM postbacks", &all.to_string()).await?;
+    ensure!(proxy.faults() > 0, "no connection was broken");
+    Ok(())
+}
+
+async fn a_newer_record_stops_the_sink(server: &Server, directory: &Path) -> Result<()> {
+    let config = server.database("newer");
+    let log = open_log(&directory.join("newer"))?;
+    append(&log, Topic::Clicks, 1, &[br#"{"v":99,"click":{}}"#.to_vec()]).await?;
+    let ended = Sink::start(&config, &log).task.await?;
+    ensure!(
+        matches!(ended, Err(Error::UnknownRecord { partition: 1, offset: 0, .. })),
+        "{ended:?}"
+    );
+    Ok(())
+}
+
+/// The embedded ClickHouse in this process.
+struct Server {
+    url: String,
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), warehouse::WarehouseError>>,
+}
+
+impl Server {
+    async fn start(library: PathBuf, directory: &Path) -> Result<Self> {
+        let (readiness, shutdown) = (Readiness::new(), Shutdown::new());
+        let listen = tests::process::free_address()?;
+        let config = WarehouseConfig {
+            library,
+            data_dir: directory.join("warehouse"),
+            listen,
+            host_names: Vec::new(),
+            read_token: "read-token-of-this-test".to_owned(),
+            write_token: WRITE_TOKEN.to_owned(),
+            tokens_chosen: false,
+            exit_with_stdin: false,
+            limits: Limits::default(),
+            readiness: readiness.clone(),
+        };
+        let starting = readiness.condition("test: started");
+        let task = tokio::spawn(warehouse::run(config, shutdown.clone()));
+        starting.set(true);
+        let server = Self { url: format!("http://{listen}"), shutdown, task };
+        let probe = statement_client(&server.database("default"));
+        eventually(&probe, "SELECT 1", "1").await?;
+        Ok(server)
+    }
+
+    fn database(&self, name: &str) -> ClickHouseConfig {
+        ClickHouseConfig {
+            user: Some("default".to_owned()),
+            password: Some(WRITE_TOKEN.to_owned()),
+            database: name.to_owned(),
+            ..ClickHouseConfig::new(&self.url)
+        }
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.shutdown.trigger();
+        Ok(self.task.await??)
+    }
+}
+
+/// A sink in this process.
+struct Sink {
+    shutdown: Shutdown,
+    readiness: Readiness,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Sink {
+    fn start(config: &ClickHouseConfig, log: &Arc<LocalLog>) -> Self {
+        let (readiness, shutdown) = (Readiness::new(), Shutdown::new());
+        let log: Arc<dyn EventLog> = Arc::clone(log) as _;
+        let clock = Clock::manual(RECEIVED_AT.0);
+        let config = SinkConfig::new(config.clone());
+        let ready = readiness.condition("sink");
+        let task = tokio::spawn(sink::run(config, log, clock, shutdown.clone(), ready));
+        Self { shutdown, readiness, task }
+    }
+
+    async fn wait_until_ready(&self) -> Result<()> {
+        for _ in 0..TRIES {
+            if self.readiness.waiting_for().is_empty() {
+                return Ok(());
+            }
+            ensure!(!self.task.is_finished(), "the sink ended before it was ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::bail!("the sink does not get ready")
+    }
+
+    /// Ends it wherever it is, without a word to anybody.
+    async fn crash(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.shutdown.trigger();
+        Ok(self.task.await??)
+    }
+}
+
+fn engine_library() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("GOKART_TEST_CHDB_LIBRARY") {
+        return Some(path.into());
+    }
+    let versions = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/chdb");
+    let libraries = std::fs::read_dir(versions).ok()?.filter_map(Result::ok);
+    libraries.map(|version| version.path().join("libchdb.so")).find(|library| library.is_file())
+}
+
+fn open_log(directory: &Path) -> Result<Arc<LocalLog>> {
+    Ok(LocalLog::open(LocalConfig::new(directory, 2))?)
+}
+
+async fn append(log: &LocalLog, topic: Topic, partition: u32, values: &[Vec<u8>]) -> Result<()> {
+    let record = |value: &Vec<u8>| Record {
+        key: Bytes::new(),
+        value: value.clone().into(),
+        at: RECEIVED_AT,
+    };
+    log.append(topic, partition, values.iter().map(record).collect()).await?;
+    Ok(())
+}
+
+async fn execute(client: &Client, statement: &str) -> Result<()> {
+    client.query_raw(statement).execute().await.with_context(|| statement.to_owned())
+}
+
+async fn ask(client: &Client, query: &str) -> Result<String> {
+    let mut cursor = client.query_raw(query).fetch_bytes("TabSeparated")?;
+    let answer = cursor.collect().await.with_context(|| query.to_owned())?;
+    Ok(String::from_utf8_lossy(&answer).trim_end_matches('\n').to_owned())
+}
+
+async fn check(client: &Client, query: &str, expected: &str) -> Result<()> {
+    let answer = ask(client, query).await?;
+    ensure!(answer == expected, "{query}\n  answers {answer:?}\n  not     {expected:?}");
+    Ok(())
+}
+
+/// Asks until the answer is as expected; the last other answer is the error.
+async fn eventually(client: &Client, query: &str, expected: &str) -> Result<()> {
+    for _ in 0..TRIES {
+        if ask(client, query).await.is_ok_and(|answer| answer == expected) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    check(client, query, expected).await
+}
+
+fn offer(id: &str) -> OfferId {
+    OfferId::new(id).expect("an offer id")
+}
+
+fn tenant() -> TenantId {
+    TenantId::new("brownboots").expect("a tenant id")
+}
+
+fn advertiser() -> AdvertiserId {
+    AdvertiserId::new("brain-games").expect("an advertiser id")
+}
+
+fn publisher() -> PublisherId {
+    PublisherId::new("rewards").expect("a publisher id")
+}
+
+fn share() -> ShareId {
+    ShareId::new("dogs-rewards").expect("a share id")
+}
+
+fn subs() -> SubIds {
+    let mut subs = SubIds::default();
+    subs.0[0] = Some("ä\tb".into());
+    subs.0[14] = Some("last".into());
+    subs
+}
+
+fn click(number: u64, offer_id: &str) -> Click {
+    Click {
+        click_id: format!("click-{number}"),
+        tenant: tenant(),
+        advertiser_id: advertiser(),
+        offer_id: offer(offer_id),
+        root_offer_id: offer(offer_id),
+        share_id: share(),
+        publisher_id: publisher(),
+        clicked_at: RECEIVED_AT,
+        country: Some("DE".to_owned()),
+        platform: Some(Platform::Ios),
+        subs: subs(),
+        offer_version: 3,
+        test: false,
+        flags: vec![Flag::UnknownCountry],
+    }
+}
+
+fn postback_id(number: u64) -> PostbackId {
+    PostbackId(Uuid::from_u64_pair(0x0189_0000_0000_7000, 0x8000_0000_0000_0000 | number))
+}
+
+fn conversion_id(offer_id: &str) -> ConversionId {
+    ConversionId::from_hash(&offer(offer_id), [0; 16])
+}
+
+fn postback(number: u64) -> PostbackOutcome {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    PostbackOutcome {
+        postback_id: postback_id(number),
+        tenant: tenant(),
+        advertiser_id: advertiser(),
+        received_at: RECEIVED_AT,
+        click_id: "click-7".to_owned(),
+        event_id: "s2s_level 200".to_owned(),
+        outcome: Outcome::Accepted,
+        reason: None,
+        conversion_id: Some(conversion_id("pet-the-dogs")),
+        offer_id: Some(offer("pet-the-dogs")),
+        publisher_id: Some(publisher()),
+        parameters: vec![pair("a", "1"), pair("a", "2"), pair("b", "x")],
+        flags: vec![Flag::RepeatedParameter],
+        test: false,
+        config_version: 3,
+    }
+}
+
+fn conversion(revision: u32, offer_id: &str) -> Conversion {
+    let held = revision == 1;
+    Conversion {
+        conversion_id: conversion_id(offer_id),
+        revision,
+        click_id: "click-7".into(),
+        clicked_at: RECEIVED_AT,
+        tenant: tenant(),
+        advertiser_id: advertiser(),
+        offer_id: offer(offer_id),
+        root_offer_id: offer(offer_id),
+        share_id: share(),
+        publisher_id: publisher(),
+        event_id: EventId::new("s2s_level 200").expect("an event id"),
+        event_name: "Level 200".into(),
+        sequence: None,
+        status: if held { ConversionStatus::Pending } else { ConversionStatus::Success },
+        reason: held.then_some(Reason::Hold),
+        note: String::new(),
+        received_at: RECEIVED_AT,
+        due_at: held.then(|| RECEIVED_AT.plus_ms(1_000)),
+        decided_at: RECEIVED_AT,
+        revenue: Micros(1_250_000),
+        payout: Micros(-1),
+        currency: Currency::USD,
+        reward: Micros(50_000_000),
+        reward_unit: "coins".into(),
+        sale_amount: None,
+        sale_currency: None,
+        transaction_id: None,
+        offer_version: 3,
+        country: None,
+        platform: None,
+        subs: subs(),
+        test: false,
+        flags: Vec::new(),
+        postback_id: Some(postback_id(1)),
+    }
+}
+
+fn command() -> CommandOutcome {
+    CommandOutcome {
+        command_id: Uuid::from_u128(1),
+        conversion_id: conversion_id("pet-the-dogs"),
+        effect: CommandEffect::Applied,
+        decided_at: RECEIVED_AT,
+    }
+}
+
+fn refusal() -> Refusal {
+    Refusal {
+        refusal_id: Uuid::from_u128(2),
+        refused_at: RECEIVED_AT,
+        tenant: None,
+        address: "203.0.113.9".to_owned(),
+        host: "api.nobody.example".to_owned(),
+        mismatch: Mismatch::Segments,
+        parameters: vec![("cnv_event_id".to_owned(), "Install".to_owned())],
+    }
+}
