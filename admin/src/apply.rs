@@ -1,0 +1,32 @@
+//! Applying configuration documents. The way of a document: text → `tree` (with lines) → `fields`
+//! → `document` (as written) → `validate` (checked, against what is in force) → `publish` (one
+//! version in the log).
+
+pub mod document;
+mod fields;
+mod link;
+mod problem;
+pub mod schema;
+mod set;
+mod tree;
+mod validate;
+mod value;
+
+pub use problem::{PROBLEMS_MAX, Problem, Problems};
+pub use set::Source;
+
+use schemas::{Catalog, Document, UnixMillis};
+
+/// Checks documents against what is in force. Gives those that differ from it, in the order in
+/// which they are stored, or everything that is wrong.
+pub fn check(
+    sources: &[Source],
+    current: &Catalog,
+    now: UnixMillis,
+) -> Result<Vec<Document>, Vec<Problem>> {
+    let problems = Problems::default();
+    let set = set::read(sources, &problems);
+    let documents = validate::check(&set, current, now, &problems);
+    let problems = problems.into_sorted();
+    if problems.is_empty() { Ok(documents) } else { Err(problems) }
+}
