@@ -1,1 +1,28 @@
+//! Takes tracking links and postbacks over HTTP and writes them to the event log. It decides
+//! nothing about conversions: a postback that is authentic is kept as it came.
+//!
+//! Read [`handler`] from the top: it is the way of one request.
 
+mod address;
+mod click;
+mod config;
+mod credentials;
+mod handler;
+mod json;
+mod late_clicks;
+mod limits;
+mod link;
+mod liveness;
+mod parameters;
+mod platform;
+mod redact;
+mod refusals;
+mod reply;
+mod route;
+mod server;
+mod skew;
+mod submit;
+mod world;
+
+pub use config::{BODY_BYTES_MAX, HEADER_BYTES_MAX, IngestConfig, Rate, URL_BYTES_MAX};
+pub use server::{Server, run};

@@ -1,0 +1,4 @@
+//! An ingester over real connections on loopback, with an event log in memory.
+
+mod contract;
+mod support;
