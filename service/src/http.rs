@@ -119,18 +119,33 @@ pub async fn bind(
     what: &str,
     flag: &str,
 ) -> Result<TcpListener, ServiceError> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                format!("another process has it; stop that or choose another with {flag}")
-            }
-            std::io::ErrorKind::PermissionDenied => {
-                format!("it needs more rights; choose a port above 1023 with {flag}")
-            }
-            _ => format!("choose another with {flag}"),
-        };
-        ServiceError::Failed(format!("{what} cannot listen on {address}: {error}; {hint}"))
-    })
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, what, flag, &error))
+}
+
+/// Says what [`bind`] would, without keeping the address.
+pub fn check_free(address: SocketAddr, what: &str, flag: &str) -> Result<(), ServiceError> {
+    // The standard library sets SO_REUSEADDR as tokio does, so closing connections do not count.
+    std::net::TcpListener::bind(address)
+        .map(drop)
+        .map_err(|error| cannot_listen(address, what, flag, &error))
+}
+
+fn cannot_listen(
+    address: SocketAddr,
+    what: &str,
+    flag: &str,
+    error: &std::io::Error,
+) -> ServiceError {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("another process has it; stop that or choose another with {flag}")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("it needs more rights; choose a port above 1023 with {flag}")
+        }
+        _ => format!("choose another with {flag}"),
+    };
+    ServiceError::Failed(format!("{what} cannot listen on {address}: {error}; {hint}"))
 }
 
 /// Serves until told to stop, then finishes what is in flight, for at most `drain_timeout`.

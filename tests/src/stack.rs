@@ -142,6 +142,12 @@ impl Stack {
         self.directory.path().join(name)
     }
 
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
     fn write_clock(&self) -> Result<()> {
         // Renamed into place: no reader sees half a number.
         let part = self.path("clock.part");
