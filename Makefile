@@ -1,0 +1,31 @@
+# gokart. `make up` runs it, `make demo` shows it, `make test` checks it.
+
+DATA ?= .gokart
+CONFIG ?= examples
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build engine up demo test kafka
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what the build needs, or say how to
+	@deploy/setup.sh
+
+build: setup ## Build gokart for use
+	cargo build --locked --release --package gokart
+
+engine: setup ## Fetch the embedded ClickHouse engine, once
+	@deploy/chdb/fetch.sh >/dev/null
+
+up: build engine ## Run everything on this machine until Ctrl-C (DATA=.gokart CONFIG=examples)
+	@exec deploy/up.sh target/release/gokart up --data $(DATA) --config $(CONFIG)
+
+demo: build engine ## Run everything in a throw-away directory, with real traffic, and show the funnel
+	@deploy/demo.sh target/release/gokart
+
+test: ## Run everything that CI runs
+	@deploy/test.sh
+
+kafka: ## Run a single-node Apache Kafka in a throw-away directory until Ctrl-C
+	@exec deploy/up.sh deploy/kafka/start.sh
