@@ -12,6 +12,20 @@ pub fn holds_macro(value: &str) -> bool {
         || holds_between(value, "%7b", "%7D")
 }
 
+/// Whether a value is a macro and nothing else: a transaction id may well hold brackets.
+#[must_use]
+pub fn is_macro(value: &str) -> bool {
+    let inner = value.strip_prefix('$').unwrap_or(value);
+    let wrapped = |open: &str, close: &str| {
+        inner.get(..open.len()).is_some_and(|start| start.eq_ignore_ascii_case(open))
+            && inner.len() >= open.len() + close.len()
+            && inner
+                .get(inner.len() - close.len()..)
+                .is_some_and(|end| end.eq_ignore_ascii_case(close))
+    };
+    wrapped("{", "}") || wrapped("[", "]") || wrapped("(", ")") || wrapped("%7B", "%7D")
+}
+
 fn holds_between(value: &str, open: &str, close: &str) -> bool {
     value.find(open).is_some_and(|at| value[at + open.len()..].contains(close))
 }
@@ -41,6 +55,16 @@ mod tests {
             "level (5)",
         ] {
             check(value, true);
+        }
+    }
+
+    #[test]
+    fn whole_macros() {
+        for value in ["{tx}", "${tx}", "[tx]", "(tx)", "%7btx%7D", "{}"] {
+            assert!(is_macro(value), "{value}");
+        }
+        for value in ["", "{", "tx", "a{tx}", "ORDER[5]", "(5) x"] {
+            assert!(!is_macro(value), "{value}");
         }
     }
 

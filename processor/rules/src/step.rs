@@ -1,12 +1,20 @@
-//! One input, one decision: the order of the rules.
+//! One input, one decision. Read [`judge`] beside the table of decision rules: same order.
 
+use crate::by_hand;
+use crate::case::{Case, Opening};
+use crate::convert::Verdict;
+use crate::details;
+use crate::flags::FlagSet;
 use crate::macros::holds_macro;
 use crate::output::Output;
+use crate::read::{self, Class};
+use crate::seen::{self, Novelty};
 use crate::store::Store;
 use schemas::{
-    Catalog, ClickDetails, Command, Decision, Outcome, Postback, PostbackOutcome, Reason,
-    ResolvedClick, UnixMillis,
+    Catalog, ClickDetails, Command, CommandEffect, CommandOutcome, Conversion, Decision, Flag,
+    Postback, PostbackOutcome, Reason, ResolvedClick, Terms, UnixMillis,
 };
+use std::sync::Arc;
 
 /// An input whose click id the edge has opened already: the rules never see keys.
 #[derive(Debug, Clone, Copy)]
@@ -27,58 +35,235 @@ pub enum ClickReference<'a> {
 }
 
 /// Decides one input at `now`: the partition's clock, which is the greatest `received_at` read.
-/// Appends to `out`.
+/// Appends to `out`: one decision for each postback and command, none for click details, none for
+/// an exact repeat of our own. The caller has fired the timers that are due before, and waits with
+/// an input until `catalog` is at least of the version of its click.
 ///
 /// # Errors
 /// Only the store's. The step may then be half done: throw the batch away.
 pub fn step<S: Store>(
-    _store: &mut S,
+    store: &mut S,
     catalog: &Catalog,
     input: StepInput<'_>,
-    _now: UnixMillis,
+    now: UnixMillis,
     out: &mut Output,
 ) -> Result<(), S::Error> {
-    if let StepInput::Postback { postback, click } = input {
-        let event_id = postback.parameter("cnv_event_id").unwrap_or_default();
-        let click_id = postback.parameter("gk_click_id").unwrap_or_default();
-        let reason = if event_id.is_empty() {
-            Reason::MissingEvent
-        } else if holds_macro(event_id) || holds_macro(click_id) {
-            Reason::MacroNotReplaced
-        } else {
-            match click {
-                ClickReference::Missing => Reason::MissingClickId,
-                ClickReference::Invalid => Reason::InvalidClickId,
-                ClickReference::Resolved(click) => match catalog.terms(click) {
-                    None => Reason::UnknownOffer,
-                    Some(terms) if terms.offer.advertiser != postback.advertiser => {
-                        Reason::AdvertiserMismatch
-                    }
-                    Some(_) => Reason::UnknownEvent,
-                },
+    match input {
+        StepInput::Postback { postback, click } => {
+            let id = postback.postback_id.0.as_bytes();
+            match seen::note(store, &mut out.scratch, postback.received_at, id, now)? {
+                Novelty::Repeat => Ok(()),
+                Novelty::New => step_postback(store, catalog, postback, click, now, out),
             }
-        };
-        out.decisions.push(Decision {
-            postback: Some(PostbackOutcome {
-                postback_id: postback.postback_id,
-                tenant: postback.tenant.clone(),
-                advertiser_id: postback.advertiser.clone(),
-                received_at: postback.received_at,
-                click_id: click_id.to_owned(),
-                event_id: event_id.to_owned(),
-                outcome: Outcome::Rejected,
-                reason: Some(reason),
-                conversion_id: None,
-                offer_id: None,
-                publisher_id: None,
-                parameters: postback.parameters.clone(),
-                flags: postback.flags.clone(),
-                test: false,
-                config_version: catalog.version,
-            }),
-            command: None,
-            conversions: Vec::new(),
-        });
+        }
+        StepInput::ClickDetails(it) => details::keep(store, catalog, it, now, out),
+        StepInput::Command { command, click } => {
+            let id = command.command_id.as_bytes();
+            match seen::note(store, &mut out.scratch, command.issued_at, id, now)? {
+                Novelty::Repeat => Ok(()),
+                Novelty::New => step_command(store, catalog, command, click, now, out),
+            }
+        }
     }
+}
+
+/// A postback on its way through the rules.
+struct Hearing<'a> {
+    postback: &'a Postback,
+    click: ClickReference<'a>,
+    /// The click and what holds for it, when both are known.
+    opened: Option<(&'a ResolvedClick, Terms)>,
+    event_id: &'a str,
+    click_id: &'a str,
+    flags: FlagSet,
+    test: bool,
+    conversions: Vec<Conversion>,
+}
+
+fn step_postback<S: Store>(
+    store: &mut S,
+    catalog: &Catalog,
+    postback: &Postback,
+    click: ClickReference<'_>,
+    now: UnixMillis,
+    out: &mut Output,
+) -> Result<(), S::Error> {
+    let opened = match click {
+        ClickReference::Resolved(click) => catalog.terms(click).map(|terms| (click, terms)),
+        ClickReference::Missing | ClickReference::Invalid => None,
+    };
+    let mut hearing = Hearing {
+        postback,
+        click,
+        opened,
+        event_id: read::event_id(postback),
+        click_id: read::click_id(postback),
+        flags: FlagSet::default(),
+        test: matches!(click, ClickReference::Resolved(click) if click.test),
+        conversions: Vec::new(),
+    };
+    let verdict = judge(&mut hearing, store, catalog, now, out)?;
+    out.decisions.push(Decision {
+        postback: Some(hearing.outcome(verdict, catalog)),
+        command: None,
+        conversions: hearing.conversions,
+    });
+    Ok(())
+}
+
+/// The rules, in their order.
+fn judge<S: Store>(
+    hearing: &mut Hearing<'_>,
+    store: &mut S,
+    catalog: &Catalog,
+    now: UnixMillis,
+    out: &mut Output,
+) -> Result<Verdict, S::Error> {
+    let postback = hearing.postback;
+    // 1. A rejection may mean the whole click, and what is ignored need not name anything.
+    if hearing.event_id.is_empty() && !matches!(hearing.class(), Class::Reject | Class::Ignore) {
+        return Ok(Verdict::rejected(Reason::MissingEvent));
+    }
+    // 2
+    if hearing.holds_macro(catalog) {
+        return Ok(Verdict::rejected(Reason::MacroNotReplaced));
+    }
+    // 3
+    match hearing.click {
+        ClickReference::Missing => return Ok(Verdict::rejected(Reason::MissingClickId)),
+        ClickReference::Invalid => return Ok(Verdict::rejected(Reason::InvalidClickId)),
+        ClickReference::Resolved(_) => {}
+    }
+    let Some((click, terms)) = &hearing.opened else {
+        return Ok(Verdict::rejected(Reason::UnknownOffer));
+    };
+    // 4
+    if !belongs_to_sender(terms, postback) {
+        return Ok(Verdict::rejected(Reason::AdvertiserMismatch));
+    }
+    let offer = Arc::clone(&terms.offer);
+    let mut facts = read::facts(postback, &offer, click.clicked_at());
+    hearing.test = click.test || facts.sandbox;
+    hearing.flags = facts.flags;
+    if facts.class == Class::Ignore {
+        return Ok(Verdict::ignored());
+    }
+    // 5
+    let event = offer.event(hearing.event_id);
+    if event.is_none() && !hearing.event_id.is_empty() {
+        return Ok(Verdict::rejected(Reason::UnknownEvent));
+    }
+    if facts.class == Class::Unknown {
+        return Ok(Verdict::rejected(Reason::UnknownStatus));
+    }
+    // R, and 6 to 13
+    let mut case = Case::open(
+        store,
+        out,
+        Opening {
+            catalog,
+            now,
+            click,
+            click_id: hearing.click_id,
+            offer: Arc::clone(&offer),
+            share: Arc::clone(&terms.share),
+            test: hearing.test,
+        },
+    )?;
+    case.postback_id = Some(postback.postback_id);
+    let verdict = match event {
+        _ if facts.class == Class::Reject => case.reverse(postback, &mut facts, event)?,
+        None => Verdict::rejected(Reason::MissingEvent),
+        Some(event) if facts.amount.is_some_and(|amount| amount.0 < 0) => {
+            case.refund(postback, &facts, event)?
+        }
+        Some(event) => case.convert(postback, &mut facts, event)?,
+    };
+    hearing.flags = facts.flags;
+    hearing.conversions = case.close()?;
+    Ok(verdict)
+}
+
+fn belongs_to_sender(terms: &Terms, postback: &Postback) -> bool {
+    terms.offer.advertiser == postback.advertiser && terms.offer.tenant == postback.tenant
+}
+
+impl Hearing<'_> {
+    /// What kind of report it is, as far as its offer is known.
+    fn class(&self) -> Class {
+        match &self.opened {
+            Some((_, terms)) => {
+                let offer = &terms.offer;
+                read::classify(self.postback, offer.profile(), offer.convert_ignored)
+            }
+            None => Class::Convert,
+        }
+    }
+
+    /// Rule 2. An event ID that looks like a macro is one of the click's offer or, where that is
+    /// not known, of any of the advertiser's.
+    fn holds_macro(&self, catalog: &Catalog) -> bool {
+        let is_configured = || match &self.opened {
+            Some((_, terms)) => terms.offer.event(self.event_id).is_some(),
+            None => catalog
+                .offers()
+                .filter(|offer| offer.advertiser == self.postback.advertiser)
+                .any(|offer| offer.event(self.event_id).is_some()),
+        };
+        holds_macro(self.event_id) && !is_configured() || holds_macro(self.click_id)
+    }
+
+    fn outcome(&self, verdict: Verdict, catalog: &Catalog) -> PostbackOutcome {
+        let postback = self.postback;
+        // What another tenant's click is of is none of this tenant's business.
+        let terms = match &self.opened {
+            Some((_, terms)) if terms.offer.tenant == postback.tenant => Some(terms),
+            _ => None,
+        };
+        let mut flags: Vec<Flag> = postback.flags.clone();
+        flags.extend(self.flags.iter().filter(|flag| !postback.flags.contains(flag)));
+        PostbackOutcome {
+            postback_id: postback.postback_id,
+            tenant: postback.tenant.clone(),
+            advertiser_id: postback.advertiser.clone(),
+            received_at: postback.received_at,
+            click_id: self.click_id.to_owned(),
+            event_id: self.event_id.to_owned(),
+            outcome: verdict.outcome,
+            reason: verdict.reason,
+            conversion_id: verdict.conversion,
+            offer_id: terms.map(|terms| terms.offer.id.clone()),
+            publisher_id: terms.map(|terms| terms.share.publisher.clone()),
+            parameters: postback.parameters.clone(),
+            flags,
+            test: self.test,
+            config_version: catalog.version,
+        }
+    }
+}
+
+fn step_command<S: Store>(
+    store: &mut S,
+    catalog: &Catalog,
+    command: &Command,
+    click: ClickReference<'_>,
+    now: UnixMillis,
+    out: &mut Output,
+) -> Result<(), S::Error> {
+    let (effect, conversions) = match click {
+        ClickReference::Resolved(click) => {
+            by_hand::apply(store, catalog, command, click, now, out)?
+        }
+        ClickReference::Missing | ClickReference::Invalid => {
+            (CommandEffect::UnknownClick, Vec::new())
+        }
+    };
+    let outcome = CommandOutcome {
+        command_id: command.command_id,
+        conversion_id: command.conversion_id.clone(),
+        effect,
+        decided_at: now,
+    };
+    out.decisions.push(Decision { postback: None, command: Some(outcome), conversions });
     Ok(())
 }

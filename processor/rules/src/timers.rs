@@ -1,8 +1,21 @@
-//! Timers: state ordered by due time.
+//! Timers: state ordered by due time, so that millions of them cost nothing while they wait.
 
-use crate::output::Output;
-use crate::store::Store;
-use schemas::{Catalog, UnixMillis};
+use crate::case::{Case, Opening};
+use crate::click_state::ClickState;
+use crate::context;
+use crate::expiry;
+use crate::keys::{self, ClickSlot, EventHash, Unique};
+use crate::kind::Kind;
+use crate::output::{Output, Scratch};
+use crate::store::{Damaged, Store};
+use crate::timer_keys::{self, Timer};
+use schemas::time::HOUR_MS;
+use schemas::{Catalog, Decision, UnixMillis};
+use std::sync::Arc;
+
+/// A pending conversion whose offer is not in the configuration stays pending, and is looked at
+/// again after this long. Nothing is deleted from a configuration, so this is a repair under way.
+const DEFERRED_MS: i64 = HOUR_MS;
 
 /// Whether timers are still due after [`fire_due`] fired as many as it might.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,18 +25,134 @@ pub enum MoreDue {
 }
 
 /// When the next timer is due, if there is one.
-pub fn next_due<S: Store>(_store: &mut S) -> Result<Option<UnixMillis>, S::Error> {
-    Ok(None)
+///
+/// # Errors
+/// Only the store's.
+pub fn next_due<S: Store>(store: &mut S) -> Result<Option<UnixMillis>, S::Error> {
+    let mut scratch = Scratch::default();
+    let end = [keys::TIMER + 1];
+    if !store.first_in(&[keys::TIMER], &end, &mut scratch.key, &mut scratch.value)? {
+        return Ok(None);
+    }
+    Ok(Some(read(&scratch.key)?.0))
+}
+
+fn read(key: &[u8]) -> Result<(UnixMillis, Timer<'_>), Damaged> {
+    Timer::read(key).ok_or(Damaged { what: "a timer" })
 }
 
 /// Fires the timers due at or before `clock`, earliest first, at most `limit` of them. What a
-/// timer decides is decided at its due time.
+/// timer decides is decided at its due time. Appends to `out`.
+///
+/// # Errors
+/// Only the store's. Timers may then be half fired: throw the batch away.
 pub fn fire_due<S: Store>(
-    _store: &mut S,
-    _catalog: &Catalog,
-    _clock: UnixMillis,
-    _limit: usize,
-    _out: &mut Output,
+    store: &mut S,
+    catalog: &Catalog,
+    clock: UnixMillis,
+    limit: usize,
+    out: &mut Output,
 ) -> Result<MoreDue, S::Error> {
+    let mut key = Vec::with_capacity(64);
+    let mut end = Vec::with_capacity(8);
+    end.push(keys::TIMER);
+    keys::put_time(&mut end, clock.plus_ms(1));
+    let mut fired = 0;
+    while store.first_in(&[keys::TIMER], &end, &mut key, &mut out.scratch.value)? {
+        if fired == limit {
+            return Ok(MoreDue::Yes);
+        }
+        fired += 1;
+        store.delete(&key)?;
+        let (due, timer) = read(&key)?;
+        match timer {
+            Timer::Conversion { slot, event, unique } => {
+                let firing = Firing { slot, event, unique, due };
+                fire_conversion(store, catalog, firing, out)?;
+            }
+            Timer::Click(slot) => expiry::click(store, &mut out.scratch, slot, due)?,
+            Timer::Details(click) => expiry::details(store, &mut out.scratch, click, due)?,
+            Timer::Retry(hash) => expiry::retry(store, &mut out.scratch, hash, due)?,
+            Timer::Counter(counter) => store.delete(counter)?,
+        }
+    }
     Ok(MoreDue::No)
+}
+
+#[derive(Clone, Copy)]
+struct Firing {
+    slot: ClickSlot,
+    event: EventHash,
+    unique: Option<Unique>,
+    due: UnixMillis,
+}
+
+/// A held conversion succeeds, a waiting one gives up.
+fn fire_conversion<S: Store>(
+    store: &mut S,
+    catalog: &Catalog,
+    firing: Firing,
+    out: &mut Output,
+) -> Result<(), S::Error> {
+    let Firing { slot, event, unique, due } = firing;
+    let Some((click, click_id)) = context::get(store, &mut out.scratch, slot)? else {
+        return Err(Damaged { what: "the click of a pending conversion" }.into());
+    };
+    let Some(terms) = catalog.terms(&click) else { return defer(store, firing, out) };
+    let opening = Opening {
+        catalog,
+        now: due,
+        click: &click,
+        click_id: &click_id,
+        offer: Arc::clone(&terms.offer),
+        share: Arc::clone(&terms.share),
+        test: slot.is_test(),
+    };
+    let mut case = Case::open(store, out, opening)?;
+    case.load_sequence()?;
+    let Some(index) = find(case.store, &mut case.out.scratch, &mut case.state, firing)? else {
+        return Err(Damaged { what: "a pending conversion" }.into());
+    };
+    if case.event_of(event, case.state.records[index].terms_version).is_none() {
+        return defer(store, Firing { slot, event, unique, due }, out);
+    }
+    let kind = match case.state.records[index].kind {
+        Kind::Hold => Kind::Success,
+        _ => Kind::SequenceNotMet,
+    };
+    case.settle(index, kind, None)?;
+    case.ripple()?;
+    let conversions = case.close()?;
+    out.decisions.push(Decision { conversions, ..Decision::default() });
+    Ok(())
+}
+
+/// The conversion that a timer is for; none when it has no such timer.
+fn find<S: Store>(
+    store: &mut S,
+    scratch: &mut Scratch,
+    state: &mut ClickState,
+    firing: Firing,
+) -> Result<Option<usize>, S::Error> {
+    let index = match firing.unique {
+        None => state.position(firing.event, None),
+        Some(unique) => state.load_repeatable(store, scratch, firing.event, unique)?,
+    };
+    Ok(index.filter(|index| state.records[*index].due_at == Some(firing.due)))
+}
+
+/// Puts a timer off; the conversion stays as it is.
+fn defer<S: Store>(store: &mut S, firing: Firing, out: &mut Output) -> Result<(), S::Error> {
+    let scratch = &mut out.scratch;
+    let mut state = ClickState::load(store, scratch, firing.slot)?;
+    let Some(index) = find(store, scratch, &mut state, firing)? else {
+        return Err(Damaged { what: "a pending conversion" }.into());
+    };
+    let due = firing.due.plus_ms(DEFERRED_MS);
+    let record = &mut state.records[index];
+    record.due_at = Some(due);
+    record.changed = true;
+    let timer = Timer::Conversion { slot: firing.slot, event: firing.event, unique: firing.unique };
+    timer_keys::arm(store, &mut scratch.key, due, timer)?;
+    state.save(store, scratch)
 }

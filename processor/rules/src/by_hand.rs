@@ -1,0 +1,106 @@
+//! Decisions by hand: they win over everybody else's.
+
+use crate::case::{Case, Opening};
+use crate::flags::FlagSet;
+use crate::kind::Kind;
+use crate::limits::Room;
+use crate::output::Output;
+use crate::store::Store;
+use schemas::{
+    Catalog, Command, CommandEffect, CommandKind, Conversion, ConversionId, Flag, ResolvedClick,
+    UnixMillis,
+};
+use std::sync::Arc;
+
+/// Applies a command to the conversion it names, if the click has it.
+pub fn apply<S: Store>(
+    store: &mut S,
+    catalog: &Catalog,
+    command: &Command,
+    click: &ResolvedClick,
+    now: UnixMillis,
+    out: &mut Output,
+) -> Result<(CommandEffect, Vec<Conversion>), S::Error> {
+    let Some(terms) = catalog.terms(click) else {
+        return Ok((CommandEffect::UnknownClick, Vec::new()));
+    };
+    // Postbacks from a sandbox make tests at a click that is none.
+    let lanes = if click.test { &[true][..] } else { &[false, true] };
+    for test in lanes {
+        let opening = Opening {
+            catalog,
+            now,
+            click,
+            click_id: &command.click_id,
+            offer: Arc::clone(&terms.offer),
+            share: Arc::clone(&terms.share),
+            test: *test,
+        };
+        let mut case = Case::open(store, out, opening)?;
+        case.note = &command.reason;
+        if let Some(index) = case.find(&command.conversion_id)? {
+            let effect = match command.kind {
+                CommandKind::Approve { over_limit } => case.approve(index, over_limit)?,
+                CommandKind::Reject => case.reject(index)?,
+            };
+            return Ok((effect, case.close()?));
+        }
+    }
+    Ok((CommandEffect::UnknownConversion, Vec::new()))
+}
+
+impl<S: Store> Case<'_, S> {
+    fn find(&mut self, id: &ConversionId) -> Result<Option<usize>, S::Error> {
+        self.state.load_repeatables(self.store, &mut self.out.scratch)?;
+        Ok((0..self.state.records.len()).find(|index| {
+            let record = &self.state.records[*index];
+            record.kind.is_conversion()
+                && self
+                    .event_at(*index)
+                    .is_some_and(|it| self.conversion_id(record, &it.event().id) == *id)
+        }))
+    }
+
+    fn approve(&mut self, index: usize, over_limit: bool) -> Result<CommandEffect, S::Error> {
+        let kind = self.state.records[index].kind;
+        if kind.succeeded() {
+            return Ok(CommandEffect::AlreadySo);
+        }
+        let Some(event_of) = self.event_at(index) else {
+            return Ok(CommandEffect::UnknownConversion);
+        };
+        let event = &event_of.event().id;
+        if !kind.reserves() {
+            if self.room(index, event)? == Room::Free {
+                self.take(index, event)?;
+            } else if over_limit {
+                self.state.records[index].over_limit = true;
+                let mut flags = FlagSet::default();
+                flags.add(Flag::OverLimit);
+                self.add_flags(index, flags);
+            } else {
+                return Ok(CommandEffect::OverLimit);
+            }
+            if self.member_elsewhere(event)?.is_none() {
+                self.claim_member(index)?;
+            }
+        }
+        self.settle(index, Kind::ManuallyApproved, None)?;
+        self.ripple_by_hand()
+    }
+
+    fn reject(&mut self, index: usize) -> Result<CommandEffect, S::Error> {
+        if self.state.records[index].kind.is_taken_back() {
+            return Ok(CommandEffect::AlreadySo);
+        }
+        self.settle(index, Kind::ManuallyRejected, None)?;
+        self.ripple_by_hand()
+    }
+
+    /// The operator's words are about one conversion, not about those that follow from it.
+    fn ripple_by_hand(&mut self) -> Result<CommandEffect, S::Error> {
+        self.note = "";
+        self.ripple()?;
+        Ok(CommandEffect::Applied)
+    }
+}

@@ -1,0 +1,192 @@
+//! Rule 11: caps at the root offer, at a clone and at the share, and the root offer's budget. What
+//! is held or counts has its place; what is rejected gives it back, in the period it came from.
+
+use crate::availability::{self, ScopeState};
+use crate::case::Case;
+use crate::counters;
+use crate::keys::EventHash;
+use crate::kind::Kind;
+use crate::periods;
+use crate::record::DayShift;
+use crate::store::Store;
+use jiff::tz::TimeZone;
+use schemas::{AvailabilityScope, Caps, EventId, Micros};
+
+/// Whether one more conversion fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    Free,
+    CapReached,
+    BudgetExhausted,
+}
+
+impl Room {
+    /// What a conversion becomes for want of room.
+    pub fn refusal(self) -> Option<Kind> {
+        match self {
+            Self::Free => None,
+            Self::CapReached => Some(Kind::CapReached),
+            Self::BudgetExhausted => Some(Kind::BudgetExhausted),
+        }
+    }
+}
+
+/// A place where a conversion counts.
+struct Place {
+    scope: AvailabilityScope,
+    caps: Caps,
+    at_root: bool,
+}
+
+impl<S: Store> Case<'_, S> {
+    /// Where conversions of an event count. Caps of the root offer hold over all its clones and
+    /// shares; those of a clone and of the share come on top.
+    fn places(&self, event: &EventId) -> impl Iterator<Item = Place> + use<S> {
+        let caps_in = |offer: &schemas::Offer| {
+            offer.events.iter().find(|it| it.id == *event).map_or(Caps::default(), |it| it.caps)
+        };
+        let root_id = &self.click.root_offer;
+        let is_clone = self.offer.id != *root_id;
+        let root_caps = match self.catalog.offer(root_id.as_str()) {
+            Some(root) => caps_in(root),
+            None => Caps::default(),
+        };
+        let root = Place {
+            scope: AvailabilityScope::RootOffer(root_id.clone()),
+            caps: root_caps,
+            at_root: true,
+        };
+        let clone = is_clone.then(|| Place {
+            scope: AvailabilityScope::Offer(self.offer.id.clone()),
+            caps: caps_in(&self.offer),
+            at_root: false,
+        });
+        let share = Place {
+            scope: AvailabilityScope::Share(self.share.id.clone()),
+            caps: self.share.event(event).map_or(Caps::default(), |changed| changed.caps),
+            at_root: false,
+        };
+        [Some(root), clone, Some(share)].into_iter().flatten()
+    }
+
+    /// The zones of the root offer and of the click's offer.
+    fn zones(&self) -> (TimeZone, TimeZone) {
+        let offer = periods::zone(&self.offer.time_zone);
+        let root = match self.catalog.offer(self.click.root_offer.as_str()) {
+            Some(root) if root.time_zone != self.offer.time_zone => periods::zone(&root.time_zone),
+            _ => offer.clone(),
+        };
+        (root, offer)
+    }
+
+    /// What a record takes of the budget: nothing where the currency is not the root offer's,
+    /// which the configuration does not allow.
+    fn cost(&self, index: usize) -> Micros {
+        let root = self.catalog.offer(self.click.root_offer.as_str());
+        match (self.amounts(index), root) {
+            (Some((_, amounts)), Some(root)) if amounts.currency == root.currency => {
+                amounts.revenue
+            }
+            _ => Micros::ZERO,
+        }
+    }
+
+    /// Whether there is room for a record, in the periods of its `counted_at`. For a test always.
+    pub fn room(&mut self, index: usize, event: &EventId) -> Result<Room, S::Error> {
+        if self.state.slot.is_test() {
+            return Ok(Room::Free);
+        }
+        let counted_at = self.state.records[index].counted_at;
+        let (root_zone, offer_zone) = self.zones();
+        let hash = EventHash::of(event);
+        for place in self.places(event) {
+            if place.caps.is_unlimited() {
+                continue;
+            }
+            let zone = if place.at_root { &root_zone } else { &offer_zone };
+            let day = periods::day_of(counted_at, zone);
+            let scratch = &mut self.out.scratch;
+            let used = counters::used(self.store, scratch, &place.scope, hash, day, &place.caps)?;
+            if counters::is_reached(&place.caps, &used) {
+                return Ok(Room::CapReached);
+            }
+        }
+        let root = self.catalog.offer(self.click.root_offer.as_str());
+        if let Some(budget) = root.and_then(|root| root.budget) {
+            let cost = self.cost(index);
+            let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
+            let state = ScopeState::load(self.store, &mut self.out.scratch, &scope)?;
+            if cost.0 > 0 && state.reserved_micros.saturating_add(cost.0) > budget.0 {
+                return Ok(Room::BudgetExhausted);
+            }
+        }
+        Ok(Room::Free)
+    }
+
+    /// Takes a record's place. Tests have none.
+    pub fn take(&mut self, index: usize, event: &EventId) -> Result<(), S::Error> {
+        if self.state.slot.is_test() {
+            return Ok(());
+        }
+        let counted_at = self.state.records[index].counted_at;
+        let (root_zone, offer_zone) = self.zones();
+        let root_day = periods::day_of(counted_at, &root_zone);
+        let offer_day = periods::day_of(counted_at, &offer_zone);
+        let record = &mut self.state.records[index];
+        record.root_day = periods::shift_of(counted_at, root_day);
+        record.offer_day = periods::shift_of(counted_at, offer_day);
+        let (hash, wait_ms) = (EventHash::of(event), self.offer.sequence_grace_ms);
+        for place in self.places(event) {
+            let day = if place.at_root { root_day } else { offer_day };
+            let scratch = &mut self.out.scratch;
+            counters::add(self.store, scratch, &place.scope, hash, day, wait_ms)?;
+        }
+        let cost = self.cost(index);
+        self.spend(cost.0)
+    }
+
+    /// Gives a record's place back, if it has one.
+    pub fn give_back(&mut self, index: usize) -> Result<(), S::Error> {
+        let record = &self.state.records[index];
+        if self.state.slot.is_test() || record.over_limit {
+            return Ok(());
+        }
+        let day = |shift: DayShift| periods::shifted_day(record.counted_at, shift);
+        let (root_day, offer_day) = (day(record.root_day), day(record.offer_day));
+        let Some(event_of) = self.event_at(index) else { return Ok(()) };
+        let event = &event_of.event().id;
+        let hash = EventHash::of(event);
+        for place in self.places(event) {
+            let day = if place.at_root { root_day } else { offer_day };
+            counters::subtract(self.store, &mut self.out.scratch, &place.scope, hash, day)?;
+        }
+        let cost = self.cost(index);
+        self.spend(cost.0.saturating_neg())
+    }
+
+    fn spend(&mut self, micros: i64) -> Result<(), S::Error> {
+        self.limits_touched = true;
+        if micros == 0 {
+            return Ok(());
+        }
+        let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
+        let mut state = ScopeState::load(self.store, &mut self.out.scratch, &scope)?;
+        state.reserved_micros = state.reserved_micros.saturating_add(micros);
+        state.save(self.store, &mut self.out.scratch, &scope)
+    }
+
+    /// Publishes what changed at the places this click counts at.
+    pub fn refresh_availability(&mut self) -> Result<(), S::Error> {
+        let clone = (self.offer.id != self.click.root_offer)
+            .then(|| AvailabilityScope::Offer(self.offer.id.clone()));
+        let scopes = [
+            Some(AvailabilityScope::RootOffer(self.click.root_offer.clone())),
+            clone,
+            Some(AvailabilityScope::Share(self.share.id.clone())),
+        ];
+        for scope in scopes.into_iter().flatten() {
+            availability::refresh_limited(self.store, self.catalog, &scope, self.now, self.out)?;
+        }
+        Ok(())
+    }
+}

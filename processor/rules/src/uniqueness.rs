@@ -1,0 +1,225 @@
+//! Rule 8: what has converted already. Once for each click; once for each member of a publisher;
+//! a repeatable event once for each transaction, or once for each set of parameters for a while.
+
+use crate::case::Case;
+use crate::click_state::ClickState;
+use crate::flags::FlagSet;
+use crate::identity::{self, Occurrence};
+use crate::keys::{self, ClickSlot, EventHash, Unique};
+use crate::read::Facts;
+use crate::record::Record;
+use crate::store::{Damaged, Store};
+use crate::timer_keys::{self, Timer};
+use schemas::time::HOUR_MS;
+use schemas::{ConversionId, Event, EventId, Flag, Postback, UnixMillis};
+
+/// How long identical parameters are a retry when they carry the sender's time: two real events
+/// would differ in it, so this is as long as senders retry, and an hour.
+pub const RETRY_TIMED_MS: i64 = 25 * HOUR_MS;
+/// And when they do not: two purchases of the same price may look alike.
+pub const RETRY_UNTIMED_MS: i64 = HOUR_MS;
+
+/// Where an event belongs.
+pub enum Spot {
+    /// No conversion of it yet.
+    New { unique: Option<Unique>, identity: Option<[u8; 16]> },
+    /// This record of the click.
+    Here(usize),
+    /// It has converted at another click.
+    Elsewhere(ConversionId),
+}
+
+impl<S: Store> Case<'_, S> {
+    /// Finds the conversion that a postback reports, or where a new one goes.
+    pub fn find_spot(
+        &mut self,
+        postback: &Postback,
+        facts: &mut Facts<'_>,
+        event: &Event,
+    ) -> Result<Spot, S::Error> {
+        if !event.repeatable {
+            return self.find_one_time(&event.id);
+        }
+        match facts.transaction {
+            Some(transaction) => self.find_transaction(&event.id, transaction),
+            None => {
+                facts.flags.add(Flag::NoTransactionId);
+                self.find_retry(postback, facts, &event.id)
+            }
+        }
+    }
+
+    fn find_one_time(&mut self, event: &EventId) -> Result<Spot, S::Error> {
+        if let Some(elsewhere) = self.member_elsewhere(event)? {
+            return Ok(Spot::Elsewhere(elsewhere));
+        }
+        Ok(match self.state.position(EventHash::of(event), None) {
+            Some(index) => Spot::Here(index),
+            None => Spot::New { unique: None, identity: None },
+        })
+    }
+
+    /// The conversion of the same member at another click, if it stands in the way.
+    pub fn member_elsewhere(&mut self, event: &EventId) -> Result<Option<ConversionId>, S::Error> {
+        let Some(member) = self.click.member else { return Ok(None) };
+        let (root, slot) = (&self.click.root_offer, self.state.slot);
+        let member = identity::member(root, &self.share.publisher, member, slot);
+        let hash = EventHash::of(event);
+        keys::member(&mut self.out.scratch.key, member, hash);
+        let Some(owner) = self.read_pointer()? else { return Ok(None) };
+        if owner == slot {
+            return Ok(None);
+        }
+        let state = ClickState::load(self.store, &mut self.out.scratch, owner)?;
+        let blocked = state
+            .position(hash, None)
+            .is_some_and(|index| state.records[index].kind.blocks_member());
+        let subject = identity::Subject { slot: owner, ..self.subject(event) };
+        Ok(blocked.then(|| {
+            ConversionId::from_hash(root, identity::conversion(subject, Occurrence::Once))
+        }))
+    }
+
+    /// This click's conversion is now the one of its member.
+    pub fn claim_member(&mut self, index: usize) -> Result<(), S::Error> {
+        let record = &self.state.records[index];
+        let Some(member) = self.click.member.filter(|_| record.unique.is_none()) else {
+            return Ok(());
+        };
+        let slot = self.state.slot;
+        let member = identity::member(&self.click.root_offer, &self.share.publisher, member, slot);
+        self.state.member = Some(member);
+        keys::member(&mut self.out.scratch.key, member, record.event);
+        self.store.put(&self.out.scratch.key, &slot.0)
+    }
+
+    fn find_transaction(&mut self, event: &EventId, text: &str) -> Result<Spot, S::Error> {
+        let occurrence = Occurrence::Transaction(text);
+        let unique = identity::unique(self.subject(event), occurrence)
+            .ok_or(Damaged { what: "a transaction" })?;
+        let hash = EventHash::of(event);
+        keys::transaction(&mut self.out.scratch.key, unique);
+        if let Some(owner) = self.read_pointer()?.filter(|owner| *owner != self.state.slot) {
+            let scratch = &mut self.out.scratch;
+            let mut state = ClickState::load(self.store, scratch, owner)?;
+            let index = state.load_repeatable(self.store, scratch, hash, unique)?;
+            if let Some(record) = index.map(|index| &state.records[index])
+                && record.kind.blocks()
+                && let Some(identity) = record.identity
+            {
+                let id = ConversionId::from_hash(&self.click.root_offer, identity);
+                return Ok(Spot::Elsewhere(id));
+            }
+        }
+        let identity = identity::conversion(self.subject(event), occurrence);
+        self.spot_of(hash, unique, identity)
+    }
+
+    fn spot_of(
+        &mut self,
+        event: EventHash,
+        unique: Unique,
+        identity: [u8; 16],
+    ) -> Result<Spot, S::Error> {
+        let here = self.state.load_repeatable(self.store, &mut self.out.scratch, event, unique)?;
+        Ok(match here {
+            Some(index) => Spot::Here(index),
+            None => Spot::New { unique: Some(unique), identity: Some(identity) },
+        })
+    }
+
+    /// Says that a transaction is at this click now.
+    pub fn claim_transaction(&mut self, index: usize) -> Result<(), S::Error> {
+        let record = &self.state.records[index];
+        let Some(unique) = record.unique.filter(|_| record.transaction.is_some()) else {
+            return Ok(());
+        };
+        keys::transaction(&mut self.out.scratch.key, unique);
+        self.store.put(&self.out.scratch.key, &self.state.slot.0)
+    }
+
+    /// Without a transaction: the same parameters again are a retry, for a while.
+    fn find_retry(
+        &mut self,
+        postback: &Postback,
+        facts: &Facts<'_>,
+        event: &EventId,
+    ) -> Result<Spot, S::Error> {
+        let parameters = identity::parameters(self.state.slot, postback);
+        let hash = EventHash::of(event);
+        let scratch = &mut self.out.scratch;
+        keys::retry(&mut scratch.key, parameters);
+        if self.store.get(&scratch.key, &mut scratch.value)? {
+            let (until, unique) = read_retry(&scratch.value)?;
+            if postback.received_at <= until
+                && let Some(index) =
+                    self.state.load_repeatable(self.store, scratch, hash, unique)?
+            {
+                return Ok(Spot::Here(index));
+            }
+        }
+        let occurrence = Occurrence::FirstPostback(postback);
+        let identity = identity::conversion(self.subject(event), occurrence);
+        let unique = Unique(identity);
+        let span = if facts.carries_time { RETRY_TIMED_MS } else { RETRY_UNTIMED_MS };
+        let until = postback.received_at.plus_ms(span);
+        let scratch = &mut self.out.scratch;
+        keys::retry(&mut scratch.key, parameters);
+        scratch.value.clear();
+        keys::put_time(&mut scratch.value, until);
+        scratch.value.extend_from_slice(&unique.0);
+        self.store.put(&scratch.key, &scratch.value)?;
+        // Fires when the last moment is over, and never before what it reads with.
+        let due = until.plus_ms(1).max(self.now);
+        timer_keys::arm(self.store, &mut scratch.key, due, Timer::Retry(parameters))?;
+        Ok(Spot::New { unique: Some(unique), identity: Some(identity) })
+    }
+
+    /// The click that the key in the scratch buffer points to.
+    fn read_pointer(&mut self) -> Result<Option<ClickSlot>, S::Error> {
+        let scratch = &mut self.out.scratch;
+        if !self.store.get(&scratch.key, &mut scratch.value)? {
+            return Ok(None);
+        }
+        let slot = scratch.value.as_slice().try_into();
+        Ok(Some(ClickSlot(slot.map_err(|_| Damaged { what: "a member or transaction" })?)))
+    }
+}
+
+/// Until when a retry entry holds, and which conversion its first postback made.
+pub fn read_retry(value: &[u8]) -> Result<(UnixMillis, Unique), Damaged> {
+    let damaged = Damaged { what: "a postback without a transaction" };
+    let (until, unique) = keys::split_time(value).ok_or(damaged)?;
+    Ok((until, Unique(unique.try_into().map_err(|_| damaged)?)))
+}
+
+impl Record {
+    /// One that is nothing yet, for a postback received at a time.
+    pub fn begin(
+        event: EventHash,
+        unique: Option<Unique>,
+        identity: Option<[u8; 16]>,
+        received_at: UnixMillis,
+    ) -> Self {
+        Self {
+            event,
+            unique,
+            kind: crate::kind::Kind::RejectedInAdvance,
+            revision: 0,
+            received_at,
+            counted_at: received_at,
+            happened_at: received_at,
+            succeeded_at: None,
+            due_at: None,
+            terms_version: None,
+            root_day: crate::record::DayShift::Same,
+            offer_day: crate::record::DayShift::Same,
+            over_limit: false,
+            flags: FlagSet::default(),
+            sale: None,
+            transaction: None,
+            identity,
+            changed: true,
+        }
+    }
+}
