@@ -6,6 +6,7 @@ use crate::config::{
 };
 use crate::engine::{Access, Engine};
 use crate::exception::{Exception, code};
+use crate::repeated_header::RepeatedHeader;
 use crate::request::{Packing, QueryRequest};
 use crate::session::{Session, Summary};
 use crate::statement::{self, Insert};
@@ -17,8 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Bytes read from a body at once.
 const READ_BYTES: usize = 256 * 1024;
 /// Statements of the kind `CHDB_QUERY_CONTROL` that may run: they act within the engine, and what
-/// they may do is a matter of grants.
-const CONTROL_ALLOWED: [&str; 4] = ["set", "use", "system", "kill"];
+/// they may do is a matter of grants. `readonly` alone would let a reader end a writer's statement.
+const CONTROL_FOR_WRITERS: [&str; 4] = ["set", "use", "system", "kill"];
+const CONTROL_FOR_READERS: [&str; 2] = ["set", "use"];
 
 /// What an answer begins with.
 pub struct Head {
@@ -165,8 +167,11 @@ fn run_query(
     }
     let session = prepare(engine, request, access, &settings)?;
     let first = lexer::tokens(sql.as_bytes()).next();
-    let is_allowed =
-        first.is_some_and(|token| CONTROL_ALLOWED.iter().any(|word| token.is_word(word)));
+    let allowed: &[&str] = match access {
+        Access::Read => &CONTROL_FOR_READERS,
+        Access::Write => &CONTROL_FOR_WRITERS,
+    };
+    let is_allowed = first.is_some_and(|token| allowed.iter().any(|word| token.is_word(word)));
     session.check_kind(sql, is_allowed)?;
     if !is_streamed {
         let whole = session.query(sql, &request.default_format, &request.parameters)?;
@@ -176,6 +181,7 @@ fn run_query(
     let mut stream = session.stream(sql, &request.default_format, &request.parameters)?;
     // The next chunk is fetched before one is sent: what fails early is then still a plain error,
     // and a result of one chunk has its whole summary.
+    let mut header = RepeatedHeader::new(&format);
     let mut summary = Summary::default();
     let mut current = stream.next()?;
     summary.add(current.as_ref().map_or_else(Summary::default, |chunk| chunk.summary()));
@@ -185,7 +191,7 @@ fn run_query(
     };
     out.begin(Head { format, summary });
     while let Some(chunk) = current {
-        out.send(chunk.bytes())?;
+        out.send(header.strip(chunk.bytes()))?;
         current = following.take();
         if current.is_some() {
             following = stream.next()?;

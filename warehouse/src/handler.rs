@@ -150,7 +150,12 @@ fn answer_reply(
     chunks: mpsc::Receiver<io::Result<Bytes>>,
 ) -> Reply {
     let frames = futures_util::stream::unfold(chunks, |mut chunks| async move {
-        chunks.recv().await.map(|chunk| (chunk.map(Frame::data), chunks))
+        let chunk = chunks.recv().await?;
+        if chunk.is_err() {
+            // Lets what came before, the error's text, go out before the connection is cut.
+            tokio::task::yield_now().await;
+        }
+        Some((chunk.map(Frame::data), chunks))
     });
     let mut reply = Reply::new(StreamBody::new(frames).boxed_unsync());
     let summary = &head.summary;

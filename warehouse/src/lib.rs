@@ -25,6 +25,7 @@ mod handler;
 mod lexer;
 mod library;
 mod pool;
+mod repeated_header;
 mod request;
 mod session;
 mod statement;

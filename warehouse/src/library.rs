@@ -87,7 +87,6 @@ library! {
     /// Parses without running.
     classify: c"chdb_classify_query_n" as unsafe extern "C" fn(Connection, Text, usize, Text, usize, *mut Analysis) -> c_int;
     set_signal_handlers: c"chdb_set_signal_handlers_enabled" as unsafe extern "C" fn(c_int);
-    shutdown: c"chdb_shutdown" as unsafe extern "C" fn() -> c_int;
 }
 
 impl Library {

@@ -105,7 +105,7 @@ impl Pool {
         if all_done.recv_timeout(limits.drain).is_err() {
             return false;
         }
-        Arc::into_inner(engine).is_some_and(Engine::stop)
+        Arc::into_inner(engine).map(Engine::stop).is_some()
     }
 }
 
