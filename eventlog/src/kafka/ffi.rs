@@ -1,0 +1,133 @@
+//! The three things of librdkafka that the `rdkafka` crate does not give: a partition's queue read
+//! in batches, the offset at which the end of a partition was met, and whether a failed message may
+//! have been persisted. All unsafe code of this crate is here.
+
+use crate::{Offset, Record, StoredRecord};
+use bytes::Bytes;
+use rdkafka::bindings as c;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
+use schemas::UnixMillis;
+use std::ffi::{CString, c_void};
+use std::ptr;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Something from a partition's queue.
+pub enum Item {
+    Record(StoredRecord),
+    /// There was nothing from this offset on.
+    End(Offset),
+    Error(RDKafkaRespErr),
+}
+
+/// The queue of one partition of a consumer, apart from the consumer's other queues.
+///
+/// It must be dropped before the consumer: the owner holds the consumer and drops this first.
+pub struct PartitionQueue {
+    queue: *mut c::rd_kafka_queue_t,
+    arrived: Arc<Notify>,
+}
+
+// SAFETY: librdkafka's queues are made for use from any thread.
+unsafe impl Send for PartitionQueue {}
+// SAFETY: the same; `take` has `&mut self` beside.
+unsafe impl Sync for PartitionQueue {}
+
+unsafe extern "C" fn wake(_: *mut c::rd_kafka_t, notify: *mut c_void) {
+    // SAFETY: `notify` is the `Notify` in the `Arc` of the `PartitionQueue`, which switches this
+    // callback off before it lets go of it.
+    unsafe { (*notify.cast::<Notify>()).notify_one() }
+}
+
+impl PartitionQueue {
+    /// Splits a partition's queue off. To be called before the partition is assigned. `None` for a
+    /// name or number that Kafka does not allow.
+    ///
+    /// # Safety
+    /// `consumer` is a live consumer and outlives what is returned.
+    pub unsafe fn split(consumer: *mut c::rd_kafka_t, topic: &str, partition: i32) -> Option<Self> {
+        let topic = CString::new(topic).ok()?;
+        let arrived = Arc::new(Notify::new());
+        // SAFETY: the consumer is live; the queue is checked before use; the callback's pointer
+        // stays valid until `drop` switches the callback off.
+        unsafe {
+            let queue = c::rd_kafka_queue_get_partition(consumer, topic.as_ptr(), partition);
+            if queue.is_null() {
+                return None;
+            }
+            c::rd_kafka_queue_forward(queue, ptr::null_mut());
+            let opaque = Arc::as_ptr(&arrived).cast_mut().cast::<c_void>();
+            c::rd_kafka_queue_cb_event_enable(queue, Some(wake), opaque);
+            Some(Self { queue, arrived })
+        }
+    }
+
+    /// Is told when something comes into the empty queue.
+    pub fn arrived(&self) -> &Notify {
+        &self.arrived
+    }
+
+    /// Takes up to `max` items that are there already; never waits.
+    pub fn take(&mut self, max: usize) -> Vec<Item> {
+        let mut messages: Vec<*mut c::rd_kafka_message_t> = vec![ptr::null_mut(); max];
+        // SAFETY: the array has room for `max` pointers; each one that is filled in is ours, is
+        // read before it is destroyed, and its lengths are those of its buffers.
+        unsafe {
+            let count = c::rd_kafka_consume_batch_queue(self.queue, 0, messages.as_mut_ptr(), max);
+            messages.truncate(usize::try_from(count).unwrap_or(0));
+            let mut items = Vec::with_capacity(messages.len());
+            for message in messages {
+                items.push(item(&*message));
+                c::rd_kafka_message_destroy(message);
+            }
+            items
+        }
+    }
+}
+
+impl Drop for PartitionQueue {
+    fn drop(&mut self) {
+        // SAFETY: the queue is ours and the consumer is live (see `split`). After the callback is
+        // off, nobody has the pointer to `arrived` any more.
+        unsafe {
+            c::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
+            c::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+/// # Safety
+/// The message's pointers and lengths are librdkafka's.
+unsafe fn item(message: &c::rd_kafka_message_t) -> Item {
+    let offset = u64::try_from(message.offset).unwrap_or(0);
+    match message.err {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {
+            // SAFETY: as above.
+            let (key, value, at) = unsafe {
+                let at = c::rd_kafka_message_timestamp(message, ptr::null_mut());
+                (copy(message.key, message.key_len), copy(message.payload, message.len), at)
+            };
+            Item::Record(StoredRecord { offset, record: Record { key, value, at: UnixMillis(at) } })
+        }
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => Item::End(offset),
+        error => Item::Error(error),
+    }
+}
+
+/// # Safety
+/// `data` is null or has `len` bytes.
+unsafe fn copy(data: *const c_void, len: usize) -> Bytes {
+    if data.is_null() || len == 0 {
+        return Bytes::new();
+    }
+    // SAFETY: as above.
+    Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) })
+}
+
+/// Whether a message that failed is certainly not in the log.
+pub fn certainly_not_persisted(message: &BorrowedMessage<'_>) -> bool {
+    // SAFETY: the message is alive, as the borrow says.
+    let status = unsafe { c::rd_kafka_message_status(message.ptr()) };
+    status == c::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}

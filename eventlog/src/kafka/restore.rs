@@ -1,0 +1,101 @@
+//! Catching the copy of a partition's state up with the committed changelog.
+
+use super::changelog::{self, Entry};
+use super::committer::Fence;
+use super::membership::Membership;
+use super::processor::Resources;
+use super::store::Progress;
+use crate::{Offset, ReadError, ReadLimit, Reader, StoredRecord};
+use schemas::Topic;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const RESTORE_LIMIT: ReadLimit =
+    ReadLimit { records: 5_000, bytes: 8 << 20, wait: Duration::from_millis(200) };
+/// How long the marker of a transaction may take from the offsets to the changelog.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads the changelog to where the group's committed offset is; the offset to go on from.
+pub async fn catch_up(
+    membership: &Membership,
+    resources: &Resources,
+    partition: u32,
+    fence: &Fence,
+) -> Result<Offset, ReadError> {
+    let place = (Topic::Postbacks, partition);
+    let committed = membership.committed(vec![place]).await?;
+    let committed = committed.into_iter().find_map(|(_, position)| position).map(|(next, _)| next);
+    let bounds = resources.fetch.bounds(Topic::ProcessorState, partition).await?;
+    let mut progress = match resources.store.progress(partition)? {
+        Some(progress) if (bounds.first..=bounds.end).contains(&progress.changelog_next) => {
+            progress
+        }
+        // Nothing yet, or a part of the changelog that is not in the copy is gone from the log.
+        _ => {
+            resources.store.wipe(partition)?;
+            Progress { changelog_next: bounds.first, input_next: None }
+        }
+    };
+    let mut reader = None;
+    let mut moved = Instant::now();
+    while progress.changelog_next < bounds.end || progress.input_next < committed {
+        if fence.load(Ordering::Acquire) {
+            return Err(ReadError::Unavailable("the partition was revoked".to_string()));
+        }
+        let reader = match &mut reader {
+            Some(reader) => reader,
+            None => {
+                let from = progress.changelog_next;
+                let topic = Topic::ProcessorState;
+                reader.insert(resources.fetch.read_from(topic, partition, from).await?)
+            }
+        };
+        let batch = reader.read(RESTORE_LIMIT).await?;
+        if batch.next_offset > progress.changelog_next {
+            progress.changelog_next = batch.next_offset;
+            progress = apply(resources, partition, batch.records, progress).await?;
+            moved = Instant::now();
+        } else if moved.elapsed() > MARKER_TIMEOUT {
+            return Err(ReadError::Unavailable(format!(
+                "processor-state/{partition} ends before the committed offset {committed:?} of \
+                 postbacks; if the topic was emptied by hand, the state is lost"
+            )));
+        }
+    }
+    match progress.input_next {
+        // What the changelog says is committed, even when the group's offsets have expired.
+        Some(input_next) => Ok(input_next),
+        None => Ok(resources.fetch.bounds(Topic::Postbacks, partition).await?.first),
+    }
+}
+
+/// Applies records of the changelog to the copy, with the offset after them.
+async fn apply(
+    resources: &Resources,
+    partition: u32,
+    records: Vec<StoredRecord>,
+    mut progress: Progress,
+) -> Result<Progress, ReadError> {
+    let store = Arc::clone(&resources.store);
+    super::fetch::blocking(move || {
+        let mut changes = Vec::with_capacity(records.len());
+        for stored in &records {
+            match changelog::parse(&stored.record) {
+                Some(Entry::State { key, value }) => changes.push((key, value)),
+                Some(Entry::Position(next_offset)) => progress.input_next = Some(next_offset),
+                None => {
+                    let offset = stored.offset;
+                    return Err(ReadError::Damaged(format!(
+                        "processor-state/{partition} holds something else at offset {offset}; is \
+                         another program writing to this topic?"
+                    )));
+                }
+            }
+        }
+        let changes = changes.iter().map(|(key, value)| (&key[..], value.as_deref()));
+        store.apply(partition, changes, progress)?;
+        Ok(progress)
+    })
+    .await
+}

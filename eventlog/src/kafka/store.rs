@@ -1,0 +1,174 @@
+//! The processor's copy of the state: fjall, and always a prefix of the committed changelog.
+//!
+//! Nothing is synced here: what a crash loses is read from the changelog again. But every batch
+//! holds the changes together with the changelog offset after them, so what is left after a crash
+//! is still a prefix.
+
+use crate::{Offset, OpenError, ReadError};
+use bytes::Bytes;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use std::path::{Path, PathBuf};
+
+const CACHE_BYTES: u64 = 128 << 20;
+/// Keys deleted in one batch when a partition is wiped.
+const WIPE_KEYS: usize = 10_000;
+
+/// How far the copy of a partition goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Read on in the changelog from here.
+    pub changelog_next: Offset,
+    /// The input up to here is in the state; `None` before the first commit was seen.
+    pub input_next: Option<Offset>,
+}
+
+pub struct StateStore {
+    dir: PathBuf,
+    db: Database,
+    state: Keyspace,
+    progress: Keyspace,
+}
+
+impl StateStore {
+    /// Opens the copy that belongs to the topics `identity` names. A copy of other topics is of no
+    /// use and is wiped.
+    pub fn open(dir: &Path, identity: &str) -> Result<Self, OpenError> {
+        let say = |error: fjall::Error| OpenError::Unavailable(explain(dir, &error));
+        let db =
+            Database::builder(dir.join("state")).cache_size(CACHE_BYTES).open().map_err(say)?;
+        let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(say);
+        let (meta, state, progress) =
+            (keyspace("meta")?, keyspace("state")?, keyspace("progress")?);
+        if meta.get("identity").map_err(say)?.as_deref() != Some(identity.as_bytes()) {
+            state.clear().and_then(|()| progress.clear()).map_err(say)?;
+            meta.insert("identity", identity).map_err(say)?;
+            db.persist(PersistMode::SyncAll).map_err(say)?;
+        }
+        Ok(Self { dir: dir.to_path_buf(), db, state, progress })
+    }
+
+    fn damaged(&self, error: &fjall::Error) -> ReadError {
+        ReadError::Damaged(explain(&self.dir, error))
+    }
+
+    pub fn progress(&self, partition: u32) -> Result<Option<Progress>, ReadError> {
+        let bytes = self.progress.get(partition.to_be_bytes()).map_err(|e| self.damaged(&e))?;
+        let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?));
+        Ok(bytes.and_then(|bytes| {
+            Some(Progress { changelog_next: number(&bytes)?, input_next: number(&bytes[8..]) })
+        }))
+    }
+
+    /// Applies committed changes, with how far the copy goes after them.
+    pub fn apply<'a>(
+        &self,
+        partition: u32,
+        changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+        progress: Progress,
+    ) -> Result<(), ReadError> {
+        // One sequence number for the whole batch: no key may be in it twice, and the last wins.
+        let mut last = std::collections::HashMap::new();
+        for (key, value) in changes {
+            last.insert(key, value);
+        }
+        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+        for (key, value) in last {
+            let key = state_key(partition, key);
+            match value {
+                Some(value) => batch.insert(&self.state, key, value),
+                None => batch.remove(&self.state, key),
+            }
+        }
+        let mut bytes = progress.changelog_next.to_be_bytes().to_vec();
+        if let Some(input_next) = progress.input_next {
+            bytes.extend_from_slice(&input_next.to_be_bytes());
+        }
+        batch.insert(&self.progress, partition.to_be_bytes(), bytes);
+        batch.commit().map_err(|error| self.damaged(&error))
+    }
+
+    /// Forgets a partition's copy, so that it is built anew. The progress goes first: a crash in
+    /// between starts the wiping again.
+    pub fn wipe(&self, partition: u32) -> Result<(), ReadError> {
+        let say = |error: fjall::Error| self.damaged(&error);
+        self.progress.remove(partition.to_be_bytes()).map_err(say)?;
+        loop {
+            let mut batch = self.db.batch();
+            for guard in self.state.prefix(partition.to_be_bytes()).take(WIPE_KEYS) {
+                batch.remove(&self.state, guard.key().map_err(say)?);
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            batch.commit().map_err(say)?;
+        }
+    }
+
+    pub fn get(&self, partition: u32, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let value = self.state.get(state_key(partition, key)).map_err(|e| self.damaged(&e))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    pub fn first_in(
+        &self,
+        partition: u32,
+        from: &[u8],
+        end: &[u8],
+    ) -> Result<Option<(Bytes, Bytes)>, ReadError> {
+        if from >= end {
+            return Ok(None);
+        }
+        let range = state_key(partition, from)..state_key(partition, end);
+        let Some(guard) = self.state.range(range).next() else { return Ok(None) };
+        let (key, value) = guard.into_inner().map_err(|error| self.damaged(&error))?;
+        let key = key.get(size_of::<u32>()..).unwrap_or_default();
+        Ok(Some((Bytes::copy_from_slice(key), Bytes::copy_from_slice(&value))))
+    }
+}
+
+fn state_key(partition: u32, key: &[u8]) -> Vec<u8> {
+    let mut bytes = partition.to_be_bytes().to_vec();
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+fn explain(dir: &Path, error: &fjall::Error) -> String {
+    let place = dir.display();
+    match error {
+        fjall::Error::Locked => format!(
+            "the processor's state in {place} is in use by another process; give each its own \
+             directory"
+        ),
+        other => format!(
+            "the processor's state in {place} cannot be used ({other}); check the disk; the \
+             directory may be deleted, it is then built anew from Kafka"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_a_prefix_and_wipes_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StateStore::open(dir.path(), "a").unwrap();
+        let at = |changelog_next, input_next| Progress { changelog_next, input_next };
+        for partition in [1, 2] {
+            let changes = [(&b"k"[..], Some(&b"old"[..])), (b"k", Some(b"new")), (b"x", None)];
+            store.apply(partition, changes.into_iter(), at(7, Some(3))).unwrap();
+        }
+        assert_eq!(store.get(1, b"k").unwrap().unwrap(), "new");
+        assert_eq!(store.progress(1).unwrap(), Some(at(7, Some(3))));
+        store.wipe(1).unwrap();
+        assert_eq!((store.get(1, b"k").unwrap(), store.progress(1).unwrap()), (None, None));
+        assert_eq!(store.first_in(2, b"a", b"z").unwrap().unwrap().1, "new");
+        store.apply(1, std::iter::empty(), at(9, None)).unwrap();
+        assert_eq!(store.progress(1).unwrap(), Some(at(9, None)));
+        drop(store);
+        // The same topics find their state, others do not.
+        assert!(StateStore::open(dir.path(), "a").unwrap().get(2, b"k").unwrap().is_some());
+        assert!(StateStore::open(dir.path(), "b").unwrap().get(2, b"k").unwrap().is_none());
+    }
+}
