@@ -9,6 +9,7 @@ pub mod codec;
 pub mod decision;
 pub mod ids;
 pub mod input;
+pub mod link;
 pub mod money;
 pub mod offer;
 pub mod profile;
