@@ -8,8 +8,19 @@ use crate::exception::{Exception, code};
 use crate::lexer::{Kind, Token, tokens};
 
 /// Names that are refused wherever they stand, since a function may be named without a call
-/// (`APPLY(file)`, `arrayMap(file, …)`).
-const NAMES: [&str; 3] = ["file", "catboostevaluate", "executable"];
+/// (`APPLY(file)`, `arrayMap(file, …)`): they read files, run programs, call models over the
+/// network, or run SQL that is hidden in a string.
+const NAMES: [&str; 9] = [
+    "aiclassify",
+    "aiembed",
+    "aiextract",
+    "aigenerate",
+    "aitranslate",
+    "catboostevaluate",
+    "eval",
+    "executable",
+    "file",
+];
 
 /// Functions and table functions that are refused when called.
 const CALLS: [&str; 57] = [
@@ -73,13 +84,12 @@ const CALLS: [&str; 57] = [
 ];
 
 /// The engines a table or database may have.
-const ENGINES: [&str; 22] = [
+const ENGINES: [&str; 21] = [
     "aggregatingmergetree",
     "atomic",
     "buffer",
     "coalescingmergetree",
     "collapsingmergetree",
-    "dictionary",
     "graphitemergetree",
     "join",
     "log",
@@ -119,7 +129,9 @@ pub fn check(sql: &[u8]) -> Result<(), Exception> {
         }
         let Some(name) = token.name() else { continue };
         if NAMES.contains(&name.as_str()) {
-            return Err(refused(&format!("the name {name} is off, as it can reach files")));
+            return Err(refused(&format!(
+                "the name {name} is off, as it can reach files or the network"
+            )));
         }
         let called = next.is_some_and(|next| next.is_symbol(b'('));
         if called && CALLS.contains(&name.as_str()) {
@@ -161,7 +173,7 @@ fn check_engine(after: &[Token<'_>]) -> Result<(), Exception> {
 
 /// Engines that need no grant and reach out of the data directory, for `ENGINE Name` without `=`.
 fn is_foreign_engine(name: &str) -> bool {
-    ["executablepool", "embeddedrocksdb", "filelog", "keepermap"].contains(&name)
+    ["executablepool", "embeddedrocksdb", "filelog", "keepermap", "queryrunner"].contains(&name)
         || CALLS.contains(&name)
 }
 
@@ -205,6 +217,9 @@ mod tests {
                 "CREATE TABLE t (a Int8) ENGINE=MergeTree SETTINGS disk = disk(type=web)",
                 "SELECT \u{2018}'\u{2019} , file('x')",
                 "SELECT 'x",
+                "SELECT * FROM eval('SELECT 1')",
+                "SELECT * APPLY(aiGenerate) FROM t",
+                "CREATE TABLE t ENGINE = QueryRunner",
             ],
             false,
         );

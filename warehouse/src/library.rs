@@ -107,3 +107,21 @@ impl Library {
         Ok(Box::leak(Box::new(functions)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_cannot_be_used_is_one_clear_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("libchdb.so");
+        let missing = Library::load(&text).map(|_| ()).unwrap_err().to_string();
+        std::fs::write(&text, "no library").unwrap();
+        let damaged = Library::load(&text).map(|_| ()).unwrap_err().to_string();
+        for (line, reason) in [(missing, "no such file"), (damaged, "does not load")] {
+            assert!(line.contains(reason) && line.contains(text.to_str().unwrap()), "{line}");
+            assert!(line.contains("make engine") && !line.contains('\n'), "{line}");
+        }
+    }
+}

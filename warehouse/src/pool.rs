@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use crate::engine::{Access, Engine};
 use crate::exception::{Exception, code};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -41,7 +42,8 @@ impl Pool {
                 loop {
                     let next = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((job, permit)) = next else { return };
-                    job(&engine);
+                    // A thread that died would leave a permit without one.
+                    let _ = catch_unwind(AssertUnwindSafe(|| job(&engine)));
                     drop(permit);
                 }
             })?);

@@ -7,7 +7,7 @@ use crate::exception::{Exception, code};
 use crate::library::{Analysis, Connection, InsertHandle, Library, ResultHandle, Text};
 use std::ffi::{CStr, CString, c_int};
 
-/// `CHDB_QUERY_UNKNOWN` and `CHDB_QUERY_CONTROL` of `chdb.h`.
+/// `CHDB_QUERY_CONTROL` of `chdb.h`.
 const CLASS_CONTROL: u32 = 3;
 
 /// Rows and bytes of a statement, for `X-ClickHouse-Summary`.
@@ -93,8 +93,7 @@ impl Session {
     }
 
     /// Refuses a text that holds more than one statement, or one that would act beside the
-    /// engine, as the engine's own parser sees it. `allowed` are first words of such statements
-    /// that may run.
+    /// engine, as the engine's own parser sees it, unless `first_word_allowed`: it is one of those that may.
     pub fn check_kind(&self, sql: &str, first_word_allowed: bool) -> Result<(), Exception> {
         let mut analysis = Analysis {
             struct_size: std::mem::size_of::<Analysis>() as u32,

@@ -3,6 +3,7 @@
 mod access;
 mod clients;
 mod crash;
+mod fetch;
 mod interface;
 mod support;
 
