@@ -51,9 +51,9 @@ impl Limits {
 
 /// A number of slots.
 pub struct InFlight {
-    name: &'static str,
     taken: AtomicUsize,
     limit: usize,
+    gauge: metrics::Gauge,
 }
 
 /// A slot, given back when dropped.
@@ -70,7 +70,8 @@ pub enum Importance {
 
 impl InFlight {
     fn new(name: &'static str, limit: usize) -> Arc<Self> {
-        Arc::new(Self { name, taken: AtomicUsize::new(0), limit })
+        let gauge = metrics::gauge!("ingest_in_flight", "kind" => name);
+        Arc::new(Self { taken: AtomicUsize::new(0), limit, gauge })
     }
 
     /// A slot, if there is one for work of this importance. Never waits.
@@ -82,7 +83,7 @@ impl InFlight {
         let before = self.taken.fetch_add(1, Ordering::AcqRel);
         // From here on the slot is given back, also when it was one too many.
         let slot = Slot(Arc::clone(self));
-        metrics::gauge!("ingest_in_flight", "kind" => self.name).increment(1.0);
+        self.gauge.increment(1.0);
         (before < limit).then_some(slot)
     }
 }
@@ -90,7 +91,7 @@ impl InFlight {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
-        metrics::gauge!("ingest_in_flight", "kind" => self.0.name).decrement(1.0);
+        self.0.gauge.decrement(1.0);
     }
 }
 

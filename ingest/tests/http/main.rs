@@ -1,4 +1,7 @@
 //! An ingester over real connections on loopback, with an event log in memory.
 
+mod bounds;
+mod canary;
+mod clicks;
 mod contract;
 mod support;
