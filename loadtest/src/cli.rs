@@ -33,10 +33,14 @@ pub struct RunArguments {
     #[arg(long, value_name = "URL", required = true)]
     pub tracking_link: Vec<String>,
 
-    /// The postback URL of one event, as `gokart postback-url --reveal` prints it; repeat for each
-    /// event, in the order of the offer's events.
+    /// The advertiser's postback URL, as `gokart postback-url --reveal` prints it; or one that names
+    /// its event, repeated for each event in the order of the offer's.
     #[arg(long, value_name = "URL", required = true)]
     pub postback_url: Vec<String>,
+
+    /// An event ID of the offer, exactly; repeat for each, in order.
+    #[arg(long, value_name = "EVENT ID")]
+    pub event: Vec<String>,
 
     /// Requests a second, on a schedule that slow answers do not move.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=RATE_MAX),

@@ -177,7 +177,7 @@ mod tests {
     fn links() -> Links {
         let event = |name: &str| {
             let url = format!("http://h:1/p?signature=s&gk_click_id={{x}}&cnv_event_id={name}");
-            Template::parse_postback(&url).unwrap()
+            Template::parse_postback(&url, None).unwrap()
         };
         Links {
             tracking: vec![Template::parse("link", "http://h:1/c/share").unwrap()],

@@ -36,10 +36,13 @@ impl Plan {
     pub fn new(arguments: RunArguments) -> Result<Self> {
         let tracking =
             arguments.tracking_link.iter().map(|url| Template::parse("the tracking link", url));
-        let postbacks = arguments.postback_url.iter().map(|url| Template::parse_postback(url));
+        ensure!(
+            arguments.event.is_empty() || arguments.postback_url.len() == 1,
+            "give one --postback-url for all --event, or one for each event and no --event"
+        );
         let links = Links {
             tracking: tracking.collect::<Result<_>>()?,
-            postbacks: postbacks.collect::<Result<_>>()?,
+            postbacks: postback_templates(&arguments)?,
             click_id_parameter: arguments.click_id_parameter.clone(),
         };
         let address = address(&links, &arguments)?;
@@ -79,6 +82,16 @@ impl Plan {
         }
         Ok(report.is_sound())
     }
+}
+
+/// One template an event, in order.
+fn postback_templates(arguments: &RunArguments) -> Result<Vec<Template>> {
+    let urls = &arguments.postback_url;
+    if arguments.event.is_empty() {
+        return urls.iter().map(|url| Template::parse_postback(url, None)).collect();
+    }
+    let of_event = |event: &String| Template::parse_postback(&urls[0], Some(event));
+    arguments.event.iter().map(of_event).collect()
 }
 
 /// Every URL must lead to one place.

@@ -68,7 +68,7 @@ async fn run(case: &Case) -> Recorder {
     let shared = Arc::new(Shared {
         links: Links {
             tracking: vec![Template::parse("link", "http://h/c/x").unwrap()],
-            postbacks: vec![Template::parse_postback(event).unwrap()],
+            postbacks: vec![Template::parse_postback(event, None).unwrap()],
             click_id_parameter: None,
         },
         mix: "click=1".parse::<Mix>().unwrap(),

@@ -43,10 +43,14 @@ impl Template {
         Ok(Self { authority: authority.to_owned(), path: path.to_owned(), query: query.collect() })
     }
 
-    /// A postback URL of one event, with its credentials.
-    pub fn parse_postback(url: &str) -> Result<Self> {
+    /// A postback URL with its credentials, of the event that it names or of `event`.
+    pub fn parse_postback(url: &str, event: Option<&str>) -> Result<Self> {
         let what = "the postback URL";
-        let template = Self::parse(what, url)?;
+        let mut template = Self::parse(what, url)?;
+        if let Some(event) = event {
+            template.query.retain(|(name, _)| name != EVENT_ID);
+            template.query.push((EVENT_ID.to_owned(), encode(event)));
+        }
         let Some(signature) = template.value(SIGNATURE) else {
             bail!("{what} has no {SIGNATURE}; take it from `gokart postback-url --reveal`");
         };
@@ -57,7 +61,7 @@ impl Template {
         );
         match template.value(EVENT_ID) {
             Some(event) if !event.is_empty() && !event.contains(['{', '[']) => Ok(template),
-            _ => bail!("{what} names no event; end it with &{EVENT_ID}=<an event ID>, encoded"),
+            _ => bail!("{what} names no event; name the offer's events, in order, with --event"),
         }
     }
 
@@ -139,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_postback_url_is_filled() {
-        let template = Template::parse_postback(URL).unwrap();
+        let template = Template::parse_postback(URL, None).unwrap();
         assert_eq!(template.authority, "api.brownboots.localhost:8080");
         assert_eq!(
             template.for_click("a+b"),
@@ -153,6 +157,8 @@ mod tests {
             template.with(&[(CLICK_ID, None), (EVENT_ID, None)]),
             "/api/v1/a/b/c/?signature=Sig-1"
         );
+        let other = Template::parse_postback(URL, Some("a b")).unwrap();
+        assert!(other.for_click("x").ends_with("&gk_click_id=x&cnv_event_id=a%20b"));
         assert_eq!(
             Template::parse("x", "http://h").unwrap().with(&[("a", Some("1")), ("b", Some("2"))]),
             "/?a=1&b=2"
@@ -172,7 +178,7 @@ mod tests {
             ("http://h/?signature=secret&cnv_event_id={event_name}", "no event"),
         ];
         for (url, expected) in cases {
-            let error = format!("{:#}", Template::parse_postback(url).err().unwrap());
+            let error = format!("{:#}", Template::parse_postback(url, None).err().unwrap());
             assert!(error.contains(expected), "{url}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
