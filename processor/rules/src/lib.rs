@@ -18,6 +18,7 @@ mod details;
 mod expiry;
 mod flags;
 mod identity;
+pub mod invariants;
 mod keys;
 mod kind;
 mod limits;

@@ -6,7 +6,7 @@ use crate::keys;
 use crate::kind::Kind;
 use crate::store::Store;
 use crate::timer_keys::{self, Timer};
-use schemas::{Amounts, Conversion, SubIds, Terms, UnixMillis};
+use schemas::{Amounts, Conversion, Terms, UnixMillis};
 use std::sync::Arc;
 
 impl<S: Store> Case<'_, S> {
@@ -128,7 +128,7 @@ impl<S: Store> Case<'_, S> {
             offer_version: amounts.offer_version,
             country: self.click.country().map(str::to_owned),
             platform: self.click.platform,
-            subs: self.subs.clone().unwrap_or_else(SubIds::default),
+            subs: self.subs.clone().unwrap_or_default(),
             test: self.state.slot.is_test(),
             flags: record.flags.iter().collect(),
             postback_id: self.postback_id,

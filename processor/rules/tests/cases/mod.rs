@@ -1,0 +1,2 @@
+mod size;
+mod worked;

@@ -1,0 +1,6 @@
+//! A partition in memory, and an offer to decide about.
+
+pub mod allocations;
+pub mod memory;
+pub mod offers;
+pub mod world;
