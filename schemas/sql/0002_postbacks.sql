@@ -1,5 +1,5 @@
 -- One row a postback, with what became of it. Identity: postback_id.
--- parameters holds every pair in the order received, repeats included; parameter is the same as a
+-- parameters holds every pair of name and value in the order received, repeats included; parameter is the same as a
 -- map, for reading by name: parameter['revenue'] is the first value of that name.
 
 CREATE TABLE IF NOT EXISTS postbacks {on_cluster}
@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS postbacks {on_cluster}
     conversion_id                 String CODEC(ZSTD(1)),
     offer_id                      LowCardinality(String),
     publisher_id                  LowCardinality(String),
-    parameters                    Array(Tuple(name String, value String)) CODEC(ZSTD(1)),
+    parameters                    Array(Tuple(String, String)) CODEC(ZSTD(1)),
     flags                         Array(LowCardinality(String)),
     test                          Bool,
     config_version                UInt64,

@@ -1,5 +1,5 @@
 -- One row a request whose credentials did not match, redacted. Identity: refusal_id.
--- tenant is empty when the host named none.
+-- tenant is empty when the host named none. parameters: pairs of name and value, as received.
 
 CREATE TABLE IF NOT EXISTS refused {on_cluster}
 (
@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS refused {on_cluster}
     address                       String CODEC(ZSTD(1)),
     host                          String CODEC(ZSTD(1)),
     mismatch                      LowCardinality(String),
-    parameters                    Array(Tuple(name String, value String)) CODEC(ZSTD(1)),
+    parameters                    Array(Tuple(String, String)) CODEC(ZSTD(1)),
     inserted_at                   DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') CODEC(Delta(8), ZSTD(1))
 )
 ENGINE = {replicated}ReplacingMergeTree

@@ -25,7 +25,13 @@ pub struct MigrationReport {
     pub present: usize,
 }
 
-#[derive(Debug, Row, Serialize, Deserialize)]
+/// All of them in one row, so that the answer is the same shape when there are none.
+#[derive(Debug, Row, Deserialize)]
+struct AppliedFiles {
+    files: Vec<(u32, String, String)>,
+}
+
+#[derive(Debug, Row, Serialize)]
 struct AppliedFile {
     number: u32,
     name: String,
@@ -103,10 +109,11 @@ async fn applied_files(
     config: &ClickHouseConfig,
     client: &Client,
 ) -> Result<BTreeMap<u32, AppliedFile>, Error> {
-    let query = client.query("SELECT number, name, sha256 FROM migrations FINAL ORDER BY number");
-    let rows = within(query.fetch_all::<AppliedFile>()).await;
-    let rows = rows.map_err(|error| failure(config, &error, "the list of applied files"))?;
-    Ok(rows.into_iter().map(|row| (row.number, row)).collect())
+    let query = "SELECT groupArray((number, name, sha256)) AS files FROM migrations FINAL";
+    let list = within(client.query(query).fetch_one::<AppliedFiles>()).await;
+    let list = list.map_err(|error| failure(config, &error, "the list of applied files"))?;
+    let files = list.files.into_iter();
+    Ok(files.map(|(number, name, sha256)| (number, AppliedFile { number, name, sha256 })).collect())
 }
 
 async fn record(

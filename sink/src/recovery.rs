@@ -89,12 +89,12 @@ mod tests {
         let whole = plan("p", &[((Clicks, 0), (3, 8)), ((Decisions, 1), (0, 9))]);
         let noted = whole.written_down();
         let both = [((Clicks, 0), 8), ((Decisions, 1), 9)];
-        check(&noted, &[whole.clone()], &both);
+        check(&noted, std::slice::from_ref(&whole), &both);
         check(&whole.done(), &[], &both);
         check(&[], &[], &[]);
         // Only one of the two partitions came to us.
         let part = plan("p/clicks/0", &[((Clicks, 0), (3, 8))]);
-        check(&noted[..1], &[part.clone()], &both[..1]);
+        check(&noted[..1], std::slice::from_ref(&part), &both[..1]);
         // The other one had been committed already.
         let mixed = [noted[0].clone(), whole.done()[1].clone()];
         check(&mixed, &[part], &both);
