@@ -64,6 +64,10 @@ pub struct KafkaConfig {
     pub partitions: u32,
     /// Copies of each partition that new topics get.
     pub replication_factor: u32,
+    /// How long new topics keep records, read or not (those that are not compacted). `None`: as
+    /// the brokers are set. Kafka does not wait for slow consumers; what is gone before it was read
+    /// is an error there, never a jump.
+    pub retention_ms: Option<i64>,
     /// Who this process is among its like, through restarts. `None`: made up once, and kept in
     /// `state_dir`.
     pub instance_id: Option<String>,
@@ -89,6 +93,7 @@ impl KafkaConfig {
             topic_prefix: String::new(),
             partitions,
             replication_factor: 1,
+            retention_ms: None,
             instance_id: None,
             properties: Vec::new(),
             state_dir: state_dir.into(),

@@ -84,11 +84,16 @@ async fn create(config: &KafkaConfig, admin: &AdminClient<QuietContext>) -> Resu
     let missing: Vec<Topic> =
         found.iter().filter(|(_, count)| count.is_none()).map(|(topic, _)| *topic).collect();
     let names: Vec<String> = missing.iter().map(|topic| name(config, *topic)).collect();
+    let retention_ms = config.retention_ms.map(|ms| ms.to_string());
     let new = missing.iter().zip(&names).map(|(topic, name)| {
         let partitions = i32::try_from(topic.partitions(config.partitions)).unwrap_or(i32::MAX);
         let copies = i32::try_from(config.replication_factor).unwrap_or(i32::MAX);
-        NewTopic::new(name, partitions, TopicReplication::Fixed(copies))
-            .set("cleanup.policy", cleanup_policy(*topic))
+        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(copies))
+            .set("cleanup.policy", cleanup_policy(*topic));
+        match (topic.kind(), &retention_ms) {
+            (Kind::Retention, Some(ms)) => new.set("retention.ms", ms),
+            (Kind::Compacted, _) | (_, None) => new,
+        }
     });
     let new: Vec<NewTopic<'_>> = new.collect();
     if new.is_empty() {

@@ -11,6 +11,9 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
     pub partition: u32,
+    /// Of the processors: a newer processor takes everything at once.
+    pub generation: u64,
+    /// Of the partition: whoever opened it last.
     pub epoch: u64,
 }
 

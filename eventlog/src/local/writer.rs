@@ -139,7 +139,7 @@ impl Writer {
                     return;
                 }
                 self.last_epoch += 1;
-                let owner = Owner { partition, epoch: self.last_epoch };
+                let owner = Owner { partition, generation, epoch: self.last_epoch };
                 self.owners.insert(partition, owner.epoch);
                 let (next_offset, _) =
                     self.start_position(PROCESSORS, Topic::Postbacks, partition, &mut into.group);
@@ -215,7 +215,9 @@ impl Writer {
     }
 
     fn check_commit(&self, owner: Owner, commit: &Commit) -> Result<(), CommitError> {
-        if self.owners.get(&owner.partition) != Some(&owner.epoch) {
+        let generation = *self.shared.watch_generation(PROCESSORS).borrow();
+        let newest = self.owners.get(&owner.partition) == Some(&owner.epoch);
+        if !newest || owner.generation != generation {
             let why = format!("postbacks/{} was taken over", owner.partition);
             return Err(CommitError::Fenced(why));
         }

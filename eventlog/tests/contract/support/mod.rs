@@ -17,6 +17,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub const PARTITIONS: u32 = 2;
+/// When records happened.
+pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Rounds of waiting before a test gives up; each takes [`ROUND`] at most.
 const ROUNDS: u32 = 300;
 pub const ROUND: Duration = Duration::from_millis(200);
@@ -106,21 +108,12 @@ impl World {
             Kind::Kafka { .. } => {}
         }
         drop(process);
-        self.start_when_free(name).await
-    }
-
-    /// The state directory is free when the last thread of the old process has let go of it.
-    async fn start_when_free(&self, name: &str) -> Process {
         self.start(name).await
     }
 }
 
 pub fn record(key: &str, value: &str) -> Record {
-    Record {
-        key: key.to_string().into(),
-        value: value.to_string().into(),
-        at: UnixMillis(1_700_000_000_000),
-    }
+    Record { key: key.to_string().into(), value: value.to_string().into(), at: NOW }
 }
 
 pub fn values(records: &[StoredRecord]) -> Vec<String> {
