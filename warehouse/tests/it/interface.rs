@@ -274,3 +274,28 @@ fn statements_run_side_by_side_and_the_queue_ends() {
     });
     assert_eq!(small.post(READ, "/", "SELECT 1").text(), "1\n");
 }
+
+/// A body that breaks off is no insert, however well its first rows read.
+#[test]
+fn half_a_body_writes_nothing() {
+    use std::io::{Read, Write};
+    let Some(warehouse) = shared() else { return };
+    warehouse.run("CREATE DATABASE half");
+    warehouse.run("CREATE TABLE half.t (a UInt32) ENGINE = MergeTree ORDER BY a");
+    let mut stream = std::net::TcpStream::connect(warehouse.address).unwrap();
+    let head = format!(
+        "POST /?query=INSERT%20INTO%20half.t%20FORMAT%20CSV HTTP/1.1\r\nHost: localhost\r\n\
+         X-ClickHouse-Key: {WRITE}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1\n2\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    // Refused or cut off, but not accepted.
+    let _ = stream.read_to_end(&mut rest);
+    assert!(!rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+    while warehouse.run("SHOW PROCESSLIST").contains("INSERT INTO half.t") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    warehouse.run("INSERT INTO half.t VALUES (7)");
+    assert_eq!(warehouse.run("SELECT groupArray(a) FROM half.t"), "[7]");
+}
