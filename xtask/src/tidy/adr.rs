@@ -59,8 +59,9 @@ fn check_record(path: &str, number: u32, text: &str) -> Vec<Finding> {
 
 /// The number in the heading: `# 7. Title` or `# 0007: Title`.
 fn heading_number(text: &str) -> Option<u32> {
-    let (number, _) = text.strip_prefix("# ")?.split_once(['.', ':'])?;
-    number.parse().ok()
+    let heading = text.strip_prefix("# ")?;
+    let end = heading.find(|c: char| !c.is_ascii_digit())?;
+    heading[..end].parse().ok()
 }
 
 /// The words after `**` or `##`, in lower case.
