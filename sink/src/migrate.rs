@@ -158,3 +158,19 @@ fn failure(config: &ClickHouseConfig, error: &ClientError, what: &str) -> Error 
         _ => Error::Migration { file: what.to_owned(), problem: problem(error) },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_clickhouse_that_is_not_there_is_named_in_one_line() {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = ClickHouseConfig::new(&format!("http://{address}"));
+        let error = migrate_when_reachable(&config, Duration::ZERO).await.unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("ClickHouse at http://{address} cannot be used: ")));
+        assert!(text.contains("refused") && !text.contains('\n'), "{text}");
+    }
+}
