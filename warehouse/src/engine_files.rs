@@ -45,11 +45,18 @@ fn users_xml(limits: &Limits) -> String {
         }
         constraints.push_str(&format!("<{name}><const/></{name}>"));
     }
+    // A client may ask for less, not for more, and not for 0, which would be no limit.
+    let bounded = [
+        ("max_memory_usage", limits.query_memory_bytes),
+        ("max_execution_time", limits.execution.as_secs()),
+    ];
+    for (name, most) in bounded {
+        values.push_str(&format!("<{name}>{most}</{name}>"));
+        constraints.push_str(&format!("<{name}><min>1</min><max>{most}</max></{name}>"));
+    }
     format!(
         "<clickhouse>\
          <profiles><default>\
-         <max_memory_usage>{memory}</max_memory_usage>\
-         <max_execution_time>{seconds}</max_execution_time>\
          {values}<constraints>{constraints}</constraints>\
          </default></profiles>\
          <users><default><password></password><networks><ip>::/0</ip></networks>\
@@ -57,9 +64,7 @@ fn users_xml(limits: &Limits) -> String {
          <grants><query>{GRANTS}</query></grants>\
          </default></users>\
          <quotas><default></default></quotas>\
-         </clickhouse>\n",
-        memory = limits.query_memory_bytes,
-        seconds = limits.execution.as_secs(),
+         </clickhouse>\n"
     )
 }
 

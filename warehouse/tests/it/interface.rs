@@ -55,6 +55,8 @@ fn errors_have_their_code_and_status() {
         ("/", "SELECT a", 47, 404),
         ("/?no_such_setting=1", "SELECT 1", 115, 404),
         ("/?database=nowhere", "SELECT 1", 81, 404),
+        ("/?max_execution_time=0", "SELECT 1", 452, 500),
+        ("/", "SELECT 1 SETTINGS max_memory_usage = 100000000000", 452, 500),
         ("/", "SELECT 1 FORMAT Nothing", 73, 404),
         ("/", "SELECT throwIf(1)", 395, 500),
         ("/", "SELECT {a:UInt8}", 456, 500),
