@@ -8,6 +8,9 @@ use std::fmt;
 
 /// Levels that are taken apart; what is deeper is kept as its JSON text.
 const DEPTH_MAX: usize = 16;
+/// What stands under a longer path is kept as its JSON text too: a long key repeated for each of
+/// its many children would make much of little.
+const PATH_BYTES_MAX: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flattened {
@@ -37,7 +40,9 @@ impl Walk<'_> {
     fn value(&mut self, path: &str, value: &RawValue, depth: usize) {
         let text = value.get().trim();
         match text.as_bytes().first() {
-            Some(b'{' | b'[') if depth < DEPTH_MAX => self.container(path, text, depth),
+            Some(b'{' | b'[') if depth < DEPTH_MAX && path.len() <= PATH_BYTES_MAX => {
+                self.container(path, text, depth);
+            }
             Some(b'"') => match serde_json::from_str::<String>(text) {
                 Ok(string) => (self.add)(path.to_owned(), string),
                 Err(_) => self.raw(path, text),
@@ -143,6 +148,13 @@ mod tests {
         for broken in ["{", "{\"a\"}", "{\"a\":1,}", "{}x", "[1,2"] {
             check(broken, Unreadable, &[]);
         }
+    }
+
+    #[test]
+    fn long_paths_are_not_repeated() {
+        let key = "k".repeat(PATH_BYTES_MAX + 1);
+        let body = format!("{{\"{key}\":{{\"a\":1,\"b\":2}}}}");
+        check(&body, Flattened::Whole, &[(&key, "{\"a\":1,\"b\":2}")]);
     }
 
     #[test]

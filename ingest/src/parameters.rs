@@ -1,7 +1,9 @@
 //! The parameters of a request, from its query and its body: decoded, never judged. Pure, and fed
 //! by strangers.
 
+use crate::config::{BODY_BYTES_MAX, URL_BYTES_MAX};
 use crate::json;
+use eventlog::limits::RECORD_BYTES_MAX;
 use schemas::Flag;
 use schemas::input::PARAMETERS_MAX;
 use std::borrow::Cow;
@@ -9,10 +11,20 @@ use std::borrow::Cow;
 /// The parameter that authenticates a postback. It is never kept with the others.
 const SIGNATURE: &str = "signature";
 
+/// Names and values kept of one request together; the rest is dropped and flagged. Enough for any
+/// URL and body as they come; only JSON can be made to unfold into more.
+const KEPT_BYTES_MAX: usize = 150 * 1024;
+const _: () = assert!(KEPT_BYTES_MAX > URL_BYTES_MAX + BODY_BYTES_MAX);
+/// JSON takes six bytes for a control character; a postback must fit into a record all the same.
+const ESCAPED_BYTES_MAX: usize = 6 * KEPT_BYTES_MAX + PARAMETERS_MAX * "[\"\",\"\"],".len();
+const ENVELOPE_BYTES: usize = 1024;
+const _: () = assert!(ESCAPED_BYTES_MAX + ENVELOPE_BYTES < RECORD_BYTES_MAX);
+
 /// Names and values in the order they came, query before body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
     list: Vec<(String, String)>,
+    list_bytes: usize,
     /// The first `signature`, without white space around it.
     signature: Option<String>,
     flags: Vec<Flag>,
@@ -116,10 +128,14 @@ impl Parameters {
             } else {
                 self.flag(Flag::RepeatedParameter);
             }
-        } else if self.list.len() < PARAMETERS_MAX {
-            self.list.push((name, value));
         } else {
-            self.flag(Flag::ManyParameters);
+            let bytes = self.list_bytes + name.len() + value.len();
+            if self.list.len() < PARAMETERS_MAX && bytes <= KEPT_BYTES_MAX {
+                self.list_bytes = bytes;
+                self.list.push((name, value));
+            } else {
+                self.flag(Flag::ManyParameters);
+            }
         }
     }
 

@@ -94,6 +94,22 @@ fn the_query_comes_before_the_body() {
     assert_eq!(parameters.into_parts().1, [Flag::RepeatedParameter]);
 }
 
+#[test]
+fn little_cannot_be_made_much() {
+    // Every level holds the next and a key that is not text, so each is also kept raw.
+    let mut body = "\"x\"".to_owned();
+    for _ in 0..12 {
+        body = format!("{{\"x\":{body},\"\\ud800\":\"{}\"}}", "\\u0001".repeat(850));
+    }
+    assert!(body.len() < BODY_BYTES_MAX);
+    let mut parameters = Parameters::default();
+    parameters.read_body(body.as_bytes());
+    let (list, flags) = parameters.into_parts();
+    let kept: usize = list.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(kept <= KEPT_BYTES_MAX, "{kept}");
+    assert!(flags.contains(&Flag::ManyParameters), "{flags:?}");
+}
+
 /// The shapes that the senders' own documentation shows, with our names added by their templates.
 #[test]
 fn real_senders() {

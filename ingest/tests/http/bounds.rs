@@ -262,7 +262,7 @@ async fn a_record_of_a_newer_version_stops_it() {
     let running = start().await;
     let newer = br#"{"v":99,"config-marker":{}}"#;
     let record = eventlog::Record { key: "x".into(), value: newer.as_slice().into(), at: NOW };
-    eventlog::EventLog::append(&running.log, Topic::Config, 0, vec![record]).await.unwrap();
+    eventlog::EventLog::append(&*running.log, Topic::Config, 0, vec![record]).await.unwrap();
     let ended = tokio::time::timeout(PATIENCE, running.ended).await.unwrap().unwrap();
     let Err(ServiceError::Failed(message)) = ended else { panic!("{ended:?}") };
     assert!(message.contains("99"), "{message}");

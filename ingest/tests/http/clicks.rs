@@ -192,7 +192,7 @@ async fn what_is_used_up_is_not_live_until_its_period_ends() {
         assert_eq!(running.click("/c/pet-acme").await.status, 302, "{scope:?}");
         running.clock.set(NOW.0);
         assert_eq!(running.click("/c/pet-acme").await.status, 410, "{scope:?}");
-        announce(&running.log, Availability { exhausted: None, until: None, ..used_up }).await;
+        announce(&*running.log, Availability { exhausted: None, until: None, ..used_up }).await;
         let back = async {
             while running.click("/c/pet-acme").await.status != 302 {
                 tokio::task::yield_now().await;

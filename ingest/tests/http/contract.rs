@@ -304,7 +304,7 @@ async fn a_configuration_takes_effect_when_it_is_whole() {
         running.ask(&request).await.status
     };
     assert_eq!(ask().await, 403);
-    apply(&running.log, 2, vec![advertiser("late", "shoes")]).await;
+    apply(&*running.log, 2, vec![advertiser("late", "shoes")]).await;
     let taken = async {
         while ask().await != 200 {
             tokio::task::yield_now().await;

@@ -4,4 +4,5 @@ mod bounds;
 mod canary;
 mod clicks;
 mod contract;
+mod durable;
 mod support;

@@ -1,4 +1,5 @@
-//! An event log in memory whose appends can be told to fail or to hang, topic by topic.
+//! An event log in memory whose appends can be told to fail or to hang, topic by topic. Not the
+//! simulated one: that runs on virtual time, and connections do not.
 
 use async_trait::async_trait;
 use eventlog::{

@@ -22,9 +22,9 @@ pub const IPHONE: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X)
 /// Nothing in a test takes this long; if it does, it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Running {
+pub struct Running<L = MemoryLog> {
     pub address: SocketAddr,
-    pub log: MemoryLog,
+    pub log: Arc<L>,
     pub keyring: Arc<Keyring>,
     pub clock: Clock,
     pub readiness: Readiness,
@@ -49,15 +49,20 @@ pub async fn start() -> Running {
     start_with(config(), MemoryLog::default()).await
 }
 
+/// On a log in memory, which gets the usual configuration unless it has one.
 pub async fn start_with(config: IngestConfig, log: MemoryLog) -> Running {
     if log.records(Topic::Config).is_empty() {
         apply(&log, 1, documents()).await;
     }
+    start_on(config, Arc::new(log)).await
+}
+
+pub async fn start_on<L: EventLog + 'static>(config: IngestConfig, log: Arc<L>) -> Running<L> {
     let keyring = Arc::new(Keyring::parse(KEYS).unwrap());
     let (clock, readiness, shutdown) = (Clock::manual(NOW.0), Readiness::new(), Shutdown::new());
     let server = Server::start(
         config,
-        Arc::new(log.clone()),
+        Arc::clone(&log) as Arc<dyn EventLog>,
         Arc::clone(&keyring),
         clock.clone(),
         readiness.clone(),
@@ -71,7 +76,7 @@ pub async fn start_with(config: IngestConfig, log: MemoryLog) -> Running {
     Running { address, log, keyring, clock, readiness, shutdown, ended }
 }
 
-pub async fn apply(log: &MemoryLog, version: u64, documents: Vec<Document>) {
+pub async fn apply(log: &dyn EventLog, version: u64, documents: Vec<Document>) {
     let marker = ConfigMarker { version, documents: documents.len() as u32, applied_at: NOW };
     let documents = documents
         .into_iter()
@@ -83,7 +88,7 @@ pub async fn apply(log: &MemoryLog, version: u64, documents: Vec<Document>) {
     log.append(Topic::Config, 0, records.collect()).await.unwrap();
 }
 
-pub async fn announce(log: &MemoryLog, availability: Availability) {
+pub async fn announce(log: &dyn EventLog, availability: Availability) {
     let record = Record {
         key: availability.scope.key().into(),
         value: codec::encode(&availability).into(),
@@ -241,7 +246,7 @@ impl Client {
     }
 }
 
-impl Running {
+impl<L> Running<L> {
     pub async fn connect(&self) -> Client {
         Client { stream: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
     }
@@ -278,7 +283,9 @@ impl Running {
             credentials.signature()
         )
     }
+}
 
+impl Running {
     pub fn postbacks(&self) -> Vec<(u32, Postback)> {
         let inputs = self.log.records(Topic::Postbacks).into_iter();
         inputs
