@@ -59,7 +59,8 @@ step deploy/compose/check.sh
 step deploy/check-metrics.sh
 step cargo clippy --locked --workspace --all-targets -- -D warnings
 step deploy/chdb/fetch.sh
-step cargo build --locked --package gokart
+# The binaries with the tests' own features, so that nothing is compiled twice.
+step cargo build --locked --workspace --bins --tests
 step start_kafka
 step cargo test --locked --workspace
 
