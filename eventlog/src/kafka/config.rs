@@ -98,7 +98,7 @@ impl KafkaConfig {
             properties: Vec::new(),
             state_dir: state_dir.into(),
             message_timeout: Duration::from_secs(5),
-            linger_ms: 2,
+            linger_ms: 1,
             connect_timeout: Duration::from_secs(10),
         }
     }

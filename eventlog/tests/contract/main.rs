@@ -2,6 +2,8 @@
 //! Apache Kafka.
 
 mod cases;
+mod kafka_only;
+mod simulated_only;
 mod support;
 
 macro_rules! contract {

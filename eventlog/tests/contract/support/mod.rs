@@ -12,6 +12,7 @@ use eventlog::{
 use schemas::{Topic, UnixMillis};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -40,6 +41,12 @@ pub struct World {
 pub struct Process {
     pub log: Arc<dyn EventLog>,
     local: Option<Arc<LocalLog>>,
+}
+
+impl Process {
+    pub fn on(log: Arc<dyn EventLog>) -> Self {
+        Self { log, local: None }
+    }
 }
 
 impl World {
@@ -75,14 +82,24 @@ impl World {
                 let log = Arc::clone(&log.lock().unwrap());
                 Process { log, local: None }
             }
-            Kind::Kafka { brokers, prefix } => {
-                let dir = self.dir.path().join(name);
-                let mut config = KafkaConfig::new(brokers, PARTITIONS, dir);
-                config.topic_prefix = prefix.clone();
+            Kind::Kafka { .. } => {
+                let config = self.kafka_config(name);
                 let log = KafkaLog::connect(config).await.expect("the log opens");
                 Process { log, local: None }
             }
         }
+    }
+
+    /// Settings of process `name` on Kafka.
+    pub fn kafka_config(&self, name: &str) -> KafkaConfig {
+        let Kind::Kafka { brokers, prefix } = &self.kind else { panic!("not on Kafka") };
+        let mut config = KafkaConfig::new(brokers, PARTITIONS, self.path(name));
+        config.topic_prefix = prefix.clone();
+        config
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// A further process beside the first; on the local log there is only one.
