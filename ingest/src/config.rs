@@ -115,6 +115,7 @@ impl Default for IngestConfig {
             http: HttpLimits {
                 connections: 4_096,
                 header_bytes: HEAD_BYTES_MAX,
+                header_timeout: Duration::from_secs(15),
                 stall_timeout: Duration::from_secs(10),
                 ..HttpLimits::default()
             },

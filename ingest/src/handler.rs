@@ -9,7 +9,7 @@ use crate::limits::{Importance, Limits, Slot};
 use crate::parameters::Parameters;
 use crate::redact::redact_own;
 use crate::refusals::{Refusals, Refused};
-use crate::reply::{Answer, POSTBACK_METHODS, reply};
+use crate::reply::{Afterwards, Answer, POSTBACK_METHODS, reply};
 use crate::route::{Route, host, route, tenant_label};
 use crate::submit::{Submitted, Submitter, record};
 use crate::world::Known;
@@ -27,6 +27,8 @@ use std::time::Instant;
 use uuid::Uuid;
 
 const CLICK_ID: &str = "gk_click_id";
+/// The route of tracking links, as a metric label.
+const CLICK: &str = "click";
 
 /// All that answering needs.
 pub(crate) struct Ingest {
@@ -75,7 +77,15 @@ impl Ingest {
             .increment(1);
         metrics::histogram!("ingest_request_seconds", "route" => kind).record(began.elapsed());
         tracing::debug!(route = kind, outcome, "answered");
-        reply(&answer)
+        reply(&answer, self.afterwards(kind, peer))
+    }
+
+    /// A user who comes without a proxy follows one link and is gone: an idle connection of each
+    /// would soon take all the connections there are.
+    fn afterwards(&self, kind: &str, peer: SocketAddr) -> Afterwards {
+        let behind_proxy =
+            self.settings.client_address_header.is_some() || peer.ip().to_canonical().is_loopback();
+        if kind == CLICK && !behind_proxy { Afterwards::Close } else { Afterwards::Keep }
     }
 
     async fn answer(
@@ -100,7 +110,7 @@ impl Ingest {
         };
         match route(head.uri.path()) {
             Route::Postback(path) => ("postback", self.postback(&arrival, path, body).await),
-            Route::Click(share) => ("click", self.click(&arrival, &share).await),
+            Route::Click(share) => (CLICK, self.click(&arrival, &share).await),
             Route::Other => ("other", Answer::NoSuchPath),
         }
     }

@@ -107,12 +107,16 @@ impl Answer {
         }
     }
 
-    /// What is left of the request on the connection cannot be told from the next one, or is not
-    /// worth reading.
+    /// What is left of the request on the connection is not worth reading, or further requests
+    /// are not welcome.
     fn closes(&self) -> bool {
         matches!(
             self,
-            Self::BodyTimedOut | Self::BodyTooLarge | Self::BrokenBody | Self::HeadersTooLarge
+            Self::BodyTimedOut
+                | Self::BodyTooLarge
+                | Self::BrokenBody
+                | Self::HeadersTooLarge
+                | Self::Flooding
         )
     }
 
@@ -134,9 +138,18 @@ impl Answer {
     }
 }
 
-/// The HTTP answer.
+/// What becomes of the connection after the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Further requests are expected.
+    Keep,
+    /// None is: a user follows one link, and the slot is worth more to others.
+    Close,
+}
+
+/// The HTTP answer. Some answers close the connection whatever is asked for.
 #[must_use]
-pub fn reply(answer: &Answer) -> Reply {
+pub fn reply(answer: &Answer, afterwards: Afterwards) -> Reply {
     let (_, status, words) = answer.parts();
     let body = match answer {
         Answer::Accepted(id) => {
@@ -150,7 +163,7 @@ pub fn reply(answer: &Answer) -> Reply {
     let headers = reply.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.extend(answer.header());
-    if answer.closes() {
+    if afterwards == Afterwards::Close || answer.closes() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     reply
@@ -163,7 +176,7 @@ mod tests {
     #[test]
     fn every_503_says_when_to_come_back() {
         for answer in [Answer::LogUnavailable, Answer::TooLate, Answer::OverRate, Answer::Shed] {
-            let reply = reply(&answer);
+            let reply = reply(&answer, Afterwards::Keep);
             assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert!(reply.headers().contains_key(RETRY_AFTER), "{answer:?}");
         }
@@ -177,8 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_closed_when_asked_for_or_needed() {
+        let closes =
+            |answer, afterwards| reply(&answer, afterwards).headers().contains_key(CONNECTION);
+        assert!(!closes(Answer::Refused, Afterwards::Keep));
+        assert!(closes(Answer::NotLive, Afterwards::Close));
+        assert!(closes(Answer::Flooding, Afterwards::Keep));
+        assert!(closes(Answer::BodyTooLarge, Afterwards::Keep));
+    }
+
+    #[test]
     fn redirects_go_where_they_should() {
-        let reply = reply(&Answer::Redirect("https://a/?b=c".into()));
+        let reply = reply(&Answer::Redirect("https://a/?b=c".into()), Afterwards::Keep);
         assert_eq!(reply.status(), StatusCode::FOUND);
         assert_eq!(reply.headers()[LOCATION], "https://a/?b=c");
         assert_eq!(reply.headers()[CACHE_CONTROL], "no-store");
