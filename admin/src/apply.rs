@@ -6,6 +6,7 @@ pub mod document;
 mod fields;
 mod link;
 mod problem;
+pub mod publish;
 pub mod schema;
 mod set;
 mod tree;

@@ -196,11 +196,9 @@ fn parties() {
         ],
     );
     check(
-        "kind: Tenant\nid: y\nname: x\ntime_zone: UTC\nfallback_link: \"https://x/{sub1}\"",
-        &[
-            "f.yaml:5: fallback_link: a fallback link has no macros: there is no click to fill them \
-           from",
-        ],
+        "kind: Tenant\nid: y\nname: x\ntime_zone: UTC\nfallback_link: \"https://x/{gk_click_id}\"",
+        &["f.yaml:5: fallback_link: a fallback link cannot have {gk_click_id}: no click is \
+           counted, so there is none"],
     );
     let tenant = TENANT.split("---").next().unwrap();
     check(
@@ -459,9 +457,10 @@ fn shares_stay_what_they_are() {
     check(
         &format!("{SHARE}link: https://x/{{nope}}\nevents:\n  - event: Instal\n  - payout: 1\n"),
         &[
-            "f.yaml:5: link: {nope} is not a macro that is known here; there are gk_click_id, \
-             offer_id, offer_name, publisher_id, pub_member_id, country, platform, idfa, gaid, \
-             cost_type, cost_amount, cost_currency, sub1 to sub15",
+            "f.yaml:5: link: {nope} is not a macro that is known here; there are gk_click_id, sub1, \
+             sub2, sub3, sub4, sub5, sub6, sub7, sub8, sub9, sub10, sub11, sub12, sub13, sub14, \
+             sub15, offer_id, offer_name, publisher_id, pub_member_id, country, platform, idfa, \
+             gaid, cost_type, cost_amount, cost_currency",
             "f.yaml:7: events[0].event: the offer dogs has no event \"Instal\"; there are Install",
             "f.yaml:8: events[1].event: is missing",
         ],

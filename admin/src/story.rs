@@ -1,0 +1,13 @@
+//! `explain`: the whole story of a click. `facts` fetches what there is, `tell` puts it into words
+//! and knows nothing of where it came from.
+
+mod advice;
+mod facts;
+mod fetch;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+pub use facts::Facts;
+pub use fetch::fetch;
+pub use tell::{Story, tell};

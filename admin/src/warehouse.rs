@@ -1,0 +1,156 @@
+//! Questions to ClickHouse. Statements are constant text; what callers give goes in as bound
+//! parameters only. Answers come as one JSON object a row, bounded in time and size.
+
+use crate::config::{ClickHouse, QUERIES_AT_ONCE, RESULT_BYTES_MAX};
+use crate::error::Error;
+use clickhouse::error::Error as ClientError;
+use clickhouse::{Client, Compression};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Text of ClickHouse's that goes on into our answers.
+const PROBLEM_CHARS_MAX: usize = 300;
+
+/// ClickHouse, as the reports use it.
+pub struct Warehouse {
+    client: Client,
+    url: String,
+    slots: Semaphore,
+    timeout: Duration,
+}
+
+/// A statement and its bound parameters: `{name:Type}` in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    sql: String,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl Question {
+    #[must_use]
+    pub fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), parameters: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn bind(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.parameters.push((name, value.to_string()));
+        self
+    }
+}
+
+impl Warehouse {
+    #[must_use]
+    pub fn new(config: &ClickHouse, timeout: Duration) -> Self {
+        let seconds = timeout.as_secs().max(1).to_string();
+        let mut client = Client::default()
+            .with_url(&config.url)
+            .with_database(&config.database)
+            .with_compression(Compression::None)
+            // Amounts come as text, counts and times as plain numbers.
+            .with_setting("output_format_json_quote_64bit_integers", "0")
+            .with_setting("output_format_json_quote_decimals", "1")
+            .with_setting("max_execution_time", seconds);
+        if let Some(user) = &config.user {
+            client = client.with_user(user);
+        }
+        if let Some(password) = &config.password {
+            client = client.with_password(password);
+        }
+        let slots = Semaphore::new(QUERIES_AT_ONCE);
+        Self { client, url: config.url.clone(), slots, timeout }
+    }
+
+    /// All rows of the answer.
+    pub async fn rows<T: DeserializeOwned>(&self, question: Question) -> Result<Vec<T>, Error> {
+        let asked = async {
+            let _slot = self.slots.acquire().await;
+            self.bytes(question).await
+        };
+        let bytes = match tokio::time::timeout(self.timeout, asked).await {
+            Ok(bytes) => bytes?,
+            Err(_) => return Err(self.timed_out()),
+        };
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines
+            .map(|line| {
+                serde_json::from_slice(line).map_err(|error| {
+                    Error::Internal(format!("an answer of ClickHouse's cannot be read: {error}"))
+                })
+            })
+            .collect()
+    }
+
+    async fn bytes(&self, question: Question) -> Result<Vec<u8>, Error> {
+        let mut query = self.client.query(&question.sql);
+        for (name, value) in question.parameters {
+            query = query.param(name, value);
+        }
+        let mut cursor = query.fetch_bytes("JSONEachRow").map_err(|error| self.failure(&error))?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = cursor.next().await.map_err(|error| self.failure(&error))? {
+            if bytes.len() + chunk.len() > RESULT_BYTES_MAX {
+                return Err(Error::TimedOut(
+                    "the answer is too large; ask for a shorter time or a lower --limit".to_owned(),
+                ));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+
+    fn timed_out(&self) -> Error {
+        Error::TimedOut(format!(
+            "ClickHouse did not answer within {} s; ask for a shorter time, or raise \
+             --query-timeout",
+            self.timeout.as_secs()
+        ))
+    }
+
+    fn failure(&self, error: &ClientError) -> Error {
+        let text: String = describe(error).chars().take(PROBLEM_CHARS_MAX).collect();
+        match code(&text) {
+            // TIMEOUT_EXCEEDED
+            Some(159) => self.timed_out(),
+            // UNKNOWN_TABLE, UNKNOWN_DATABASE
+            Some(60 | 81) => Error::Unavailable {
+                message: format!("ClickHouse at {} does not have the tables yet", self.url),
+                hint: Some(
+                    "the sink makes them when it starts, and so does `gokart migrate`".into(),
+                ),
+            },
+            // REQUIRED_PASSWORD, AUTHENTICATION_FAILED
+            Some(194 | 516) => Error::Unavailable {
+                message: format!("ClickHouse at {} does not let us in", self.url),
+                hint: Some("look at --clickhouse-user and --clickhouse-token-file of admin".into()),
+            },
+            Some(_) => Error::Internal(format!("ClickHouse: {text}")),
+            None => Error::Unavailable {
+                message: format!("ClickHouse at {} cannot be asked now: {text}", self.url),
+                hint: Some("start it, or look at --clickhouse of admin".into()),
+            },
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The number that every ClickHouse error names: `Code: 60. DB::Exception: …`.
+fn code(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("Code: ")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
