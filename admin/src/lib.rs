@@ -2,13 +2,19 @@
 //! hand: everything an operator asks for, over one HTTP API on loopback.
 
 mod access;
+mod api;
 pub mod apply;
+pub mod by_hand;
 pub mod config;
 pub mod error;
 mod feed;
+pub mod links;
+mod query;
 pub mod report;
+mod run;
 pub mod story;
 mod warehouse;
 
 pub use config::{AdminConfig, ClickHouse};
 pub use error::Error;
+pub use run::{run, serve_on};

@@ -2,12 +2,12 @@
 //! and knows nothing of where it came from.
 
 mod advice;
-mod facts;
+pub mod facts;
 mod fetch;
-mod tell;
+pub mod tell;
 #[cfg(test)]
 mod tests;
 
 pub use facts::Facts;
-pub use fetch::fetch;
+pub use fetch::{Sources, fetch};
 pub use tell::{Story, tell};
