@@ -10,21 +10,17 @@ use crate::record::Record;
 use crate::store::Store;
 use crate::timer_keys::{self, Timer};
 use crate::wire::Reader;
-use schemas::time::{DAY_MS, HOUR_MS};
+use schemas::time::HOUR_MS;
 use schemas::{
     Catalog, Conversion, ConversionId, Event, EventId, Offer, PostbackId, ResolvedClick, Share,
     SubIds, UnixMillis,
 };
 use std::sync::Arc;
 
-/// What a sender's time may differ from ours, and an hour: a click's state outlives by this much
-/// the last moment at which something about it can still be decided otherwise than by its age.
+/// A click's state outlives by this much the last moment at which something about it can still be
+/// decided otherwise than by its age.
 const LIFETIME_MARGIN_MS: i64 = 25 * HOUR_MS;
-const _: () = assert!(
-    LIFETIME_MARGIN_MS
-        > crate::sender_time::BEHIND_MAX_MS.saturating_add(crate::sender_time::AHEAD_MAX_MS)
-);
-const _: () = assert!(LIFETIME_MARGIN_MS > DAY_MS);
+const _: () = assert!(LIFETIME_MARGIN_MS > crate::convert::STRAGGLER_MAX_MS);
 
 pub struct Case<'a, S: Store> {
     pub store: &'a mut S,

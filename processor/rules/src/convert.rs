@@ -5,10 +5,16 @@ use crate::keys::EventHash;
 use crate::kind::Kind;
 use crate::read::Facts;
 use crate::record::Record;
+use crate::sender_time::BEHIND_MAX_MS;
 use crate::store::Store;
 use crate::uniqueness::Spot;
+use schemas::time::MINUTE_MS;
 use schemas::{AmountsAt, ConversionId, Event, LiveState, Outcome, Postback, Reason};
 use std::sync::Arc;
+
+/// How far behind the partition's clock an event can lie and still be judged by its own time: as
+/// far as a sender's time is believed, and what two ingesters' clocks may differ.
+pub const STRAGGLER_MAX_MS: i64 = BEHIND_MAX_MS + 30 * MINUTE_MS;
 
 /// What became of a postback.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,9 +89,12 @@ impl<S: Store> Case<'_, S> {
         })
     }
 
-    /// Rules 6 and 7, by the sender's time where it can be believed.
+    /// Rules 6 and 7, by the sender's time where it can be believed. A record that comes out of the
+    /// log long after its time is as late as it comes: the click's state may have expired since,
+    /// and must not be begun anew.
     fn too_late(&self, facts: &Facts<'_>, event: &Event) -> Option<Reason> {
-        let age_ms = facts.happened_at.since(self.click.clicked_at());
+        let happened_at = facts.happened_at.max(self.now.plus_ms(-STRAGGLER_MAX_MS));
+        let age_ms = happened_at.since(self.click.clicked_at());
         if !self.state.converted && age_ms > self.offer.attribution_window_ms {
             return Some(Reason::ClickWindowExpired);
         }
@@ -94,7 +103,7 @@ impl<S: Store> Case<'_, S> {
         }
         let closed_too_long = [self.offer.state, self.share.state].into_iter().any(|state| {
             matches!(state, LiveState::Closed { at }
-                if facts.happened_at.since(at) > self.offer.honour_ms)
+                if happened_at.since(at) > self.offer.honour_ms)
         });
         closed_too_long.then_some(Reason::OfferClosed)
     }

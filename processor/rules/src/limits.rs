@@ -108,6 +108,8 @@ impl<S: Store> Case<'_, S> {
             let scratch = &mut self.out.scratch;
             let used = counters::used(self.store, scratch, &place.scope, hash, day, &place.caps)?;
             if counters::is_reached(&place.caps, &used) {
+                // It may have been lowered to what was used already.
+                self.limits_touched = true;
                 return Ok(Room::CapReached);
             }
         }
@@ -117,6 +119,7 @@ impl<S: Store> Case<'_, S> {
             let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
             let state = ScopeState::load(self.store, &mut self.out.scratch, &scope)?;
             if cost.0 > 0 && state.reserved_micros.saturating_add(cost.0) > budget.0 {
+                self.limits_touched = true;
                 return Ok(Room::BudgetExhausted);
             }
         }

@@ -161,6 +161,11 @@ impl<S: Store> Case<'_, S> {
         let occurrence = Occurrence::FirstPostback(postback);
         let identity = identity::conversion(self.subject(event), occurrence);
         let unique = Unique(identity);
+        // Our own repeat, after its retries were over.
+        let spot = self.spot_of(hash, unique, identity)?;
+        if matches!(spot, Spot::Here(_)) {
+            return Ok(spot);
+        }
         let span = if facts.carries_time { RETRY_TIMED_MS } else { RETRY_UNTIMED_MS };
         let until = postback.received_at.plus_ms(span);
         let scratch = &mut self.out.scratch;
@@ -172,7 +177,7 @@ impl<S: Store> Case<'_, S> {
         // Fires when the last moment is over, and never before what it reads with.
         let due = until.plus_ms(1).max(self.now);
         timer_keys::arm(self.store, &mut scratch.key, due, Timer::Retry(parameters))?;
-        Ok(Spot::New { unique: Some(unique), identity: Some(identity) })
+        Ok(spot)
     }
 
     /// The click that the key in the scratch buffer points to.
