@@ -159,7 +159,7 @@ impl Group {
     }
 
     /// Records between each partition's position and its end.
-    async fn observe_lag(&self) {
+    async fn observe_lag(&mut self) {
         for (partition, running) in &self.running {
             if let Ok(bounds) = self.log.bounds(Topic::Postbacks, *partition).await {
                 let lag = bounds.end.saturating_sub(running.position.load(Ordering::Relaxed));
