@@ -53,7 +53,7 @@ pub enum Command {
         --engine-library target/chdb/libchdb.so")]
     Warehouse(Box<roles::Warehouse>),
     #[command(flatten)]
-    Ask(asking::Ask),
+    Ask(Box<asking::Ask>),
 }
 
 #[cfg(test)]

@@ -1,0 +1,163 @@
+//! `report conversions`, `report postbacks` and `refused`: one line a thing.
+
+use super::{Failure, output};
+use crate::cli::asking::{Connection, Conversions, Format, Period, Postbacks, Refused};
+use crate::client::{Client, Target};
+use serde_json::Value;
+
+/// What fits on a terminal; JSON and CSV have every column.
+const CONVERSIONS: &[&str] = &[
+    "received_at",
+    "conversion_id",
+    "event_id",
+    "status",
+    "reason",
+    "revenue",
+    "payout",
+    "currency",
+    "publisher_id",
+];
+const POSTBACKS: &[&str] =
+    &["received_at", "postback_id", "event_id", "outcome", "reason", "conversion_id"];
+const REFUSED: &[&str] = &["refused_at", "tenant", "mismatch", "address", "host", "parameters"];
+const NUMBERS: &[&str] = &["revenue", "payout"];
+
+pub async fn conversions(ask: &Conversions) -> Result<(), Failure> {
+    let target = Target::new(&["report", "conversions"])
+        .with("tenant", ask.tenant.as_deref())
+        .with("advertiser", ask.advertiser.as_deref())
+        .with("offer", ask.offer.as_deref())
+        .with("publisher", ask.publisher.as_deref())
+        .with("event", ask.event.as_deref())
+        .with("status", ask.status.as_deref())
+        .with("reason", ask.reason.as_deref())
+        .with("click", ask.click.as_deref())
+        .flag("include_test", ask.include_test);
+    let target = bounded(target, &ask.period, ask.limit);
+    show(&ask.connection, target, ask.output.format, CONVERSIONS).await
+}
+
+pub async fn postbacks(ask: &Postbacks) -> Result<(), Failure> {
+    let target = Target::new(&["report", "postbacks"])
+        .with("tenant", ask.tenant.as_deref())
+        .with("advertiser", ask.advertiser.as_deref())
+        .with("offer", ask.offer.as_deref())
+        .with("event", ask.event.as_deref())
+        .with("outcome", ask.outcome.as_deref())
+        .with("reason", ask.reason.as_deref())
+        .with("click", ask.click.as_deref())
+        .flag("include_test", ask.include_test);
+    let target = bounded(target, &ask.period, ask.limit);
+    show(&ask.connection, target, ask.output.format, POSTBACKS).await
+}
+
+pub async fn refused(ask: &Refused) -> Result<(), Failure> {
+    let target = Target::new(&["refused"]).with("tenant", ask.tenant.as_deref());
+    let target = bounded(target, &ask.period, ask.limit);
+    show(&ask.connection, target, ask.output.format, REFUSED).await
+}
+
+fn bounded(target: Target, period: &Period, limit: u32) -> Target {
+    target
+        .with("from", period.from.as_deref())
+        .with("to", period.to.as_deref())
+        .with("tz", period.tz.as_deref())
+        .with("limit", Some(&limit.to_string()))
+}
+
+async fn show(
+    connection: &Connection,
+    target: Target,
+    format: Format,
+    columns: &[&str],
+) -> Result<(), Failure> {
+    let answer = Client::connect(connection)?.get(target).await?;
+    output::print(&text(&answer, format, columns)?)
+}
+
+fn text(answer: &Value, format: Format, shown: &[&str]) -> Result<String, Failure> {
+    let empty = Vec::new();
+    let rows = answer["rows"].as_array().unwrap_or(&empty);
+    let cells = |columns: &[&str]| -> Vec<Vec<String>> {
+        let row = |row: &Value| columns.iter().map(|name| output::cell(&row[*name])).collect();
+        rows.iter().map(row).collect()
+    };
+    match format {
+        Format::Json => Ok(output::json(answer)),
+        Format::Csv => {
+            let names = answer["columns"].as_array().unwrap_or(&empty);
+            let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+            output::csv(&names, &cells(&names))
+        }
+        Format::Table => {
+            let numbers: Vec<usize> =
+                (0..shown.len()).filter(|index| NUMBERS.contains(&shown[*index])).collect();
+            let mut text = match rows.is_empty() {
+                true => "Nothing found.\n".to_owned(),
+                false => output::table(shown, &cells(shown), &numbers),
+            };
+            text.push_str(&footer(answer, rows.len()));
+            Ok(text)
+        }
+    }
+}
+
+/// What the reader has to know about the rows: how many, of what time, in which zone.
+fn footer(answer: &Value, count: usize) -> String {
+    let rows = if count == 1 { "row" } else { "rows" };
+    let more = match answer["more"].as_bool() {
+        Some(true) => "; there are more, see --limit",
+        _ => "",
+    };
+    let tests = match answer["tests_included"].as_bool() {
+        Some(false) => "; without tests",
+        _ => "",
+    };
+    format!("{count} {rows}{more}; {}{tests}\n", period(&answer["period"]))
+}
+
+/// A period in words.
+pub fn period(period: &Value) -> String {
+    let zone = output::cell(&period["time_zone"]);
+    match (period["from"].as_str(), period["to"].as_str()) {
+        (None, None) => format!("of all time; times in {zone}"),
+        (Some(from), None) => format!("from {from}; times in {zone}"),
+        (None, Some(to)) => format!("before {to}; times in {zone}"),
+        (Some(from), Some(to)) => format!("from {from} to before {to}; times in {zone}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer() -> Value {
+        json!({
+            "columns": ["received_at", "event_id", "revenue", "note"],
+            "rows": [
+                {"received_at": "2026-11-01T00:00:00.000-04:00", "event_id": "Install",
+                 "revenue": "0.50", "note": null},
+            ],
+            "more": true,
+            "tests_included": false,
+            "period": {"from": "2026-11-01T00:00:00.000-04:00", "to": null,
+                       "time_zone": "America/New_York"},
+        })
+    }
+
+    #[test]
+    fn a_table_says_what_it_is_of() {
+        let text = text(&answer(), Format::Table, &["received_at", "event_id", "revenue"]).unwrap();
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn csv_has_every_column() {
+        let text = text(&answer(), Format::Csv, &["event_id"]).unwrap();
+        assert_eq!(
+            text,
+            "received_at,event_id,revenue,note\n2026-11-01T00:00:00.000-04:00,Install,0.50,\n"
+        );
+    }
+}
