@@ -9,15 +9,16 @@ use crate::timer_keys::{self, Timer};
 use crate::wire::{Reader, put_text, put_varint};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use schemas::offer::DURATION_MS_MAX;
 use schemas::time::DAY_MS;
 use schemas::{AvailabilityScope, Caps, UnixMillis};
 
 const DAYS_MAX: usize = 31;
 /// In the place of the month: the count over all time.
 const TOTAL: u32 = 0;
-/// How long a month's counts outlive it, beyond the longest wait of its offer: nothing that was
-/// received in it is decided later, so only the total still matters.
-const KEPT_MS: i64 = 7 * DAY_MS;
+/// How long a month's counts outlive it: a conversion of it can be decided by hand, and count in
+/// it, for as long as its click's state lives. A few dozen bytes for an event and share.
+const KEPT_MS: i64 = DURATION_MS_MAX + 2 * DAY_MS;
 
 /// How many conversions stand in the periods around a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,20 +129,18 @@ pub fn used<S: Store>(
     Ok(used)
 }
 
-/// Counts one more on a day. `wait_ms`: the longest that a conversion of this offer can wait.
+/// Counts one more on a day.
 pub fn add<S: Store>(
     store: &mut S,
     scratch: &mut Scratch,
     scope: &AvailabilityScope,
     event: EventHash,
     day: Date,
-    wait_ms: i64,
 ) -> Result<(), S::Error> {
     let month = periods::month_number(day);
     let counts = read(store, scratch, scope, event, month)?;
     if counts.is_none() {
-        let expires =
-            periods::month_end(day, &TimeZone::UTC).plus_ms(wait_ms).plus_ms(DAY_MS + KEPT_MS);
+        let expires = periods::month_end(day, &TimeZone::UTC).plus_ms(KEPT_MS);
         put_key(&mut scratch.key, scope, event, month);
         timer_keys::arm(store, &mut scratch.value, expires, Timer::Counter(&scratch.key))?;
     }

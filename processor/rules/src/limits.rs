@@ -138,11 +138,11 @@ impl<S: Store> Case<'_, S> {
         let record = &mut self.state.records[index];
         record.root_day = periods::shift_of(counted_at, root_day);
         record.offer_day = periods::shift_of(counted_at, offer_day);
-        let (hash, wait_ms) = (EventHash::of(event), self.offer.sequence_grace_ms);
+        let hash = EventHash::of(event);
         for place in self.places(event) {
             let day = if place.at_root { root_day } else { offer_day };
             let scratch = &mut self.out.scratch;
-            counters::add(self.store, scratch, &place.scope, hash, day, wait_ms)?;
+            counters::add(self.store, scratch, &place.scope, hash, day)?;
         }
         let cost = self.cost(index);
         self.spend(cost.0)

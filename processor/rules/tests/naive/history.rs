@@ -69,6 +69,10 @@ pub enum Op {
         row: usize,
     },
     Configure(Setting),
+    /// A user follows the link again: from now on it is another click.
+    Fresh {
+        click: usize,
+    },
     Wait(i64),
     /// To a moment before, at or after a boundary.
     Until {
@@ -86,34 +90,65 @@ pub struct Setup {
     pub minimum: bool,
     pub at_postback: bool,
     pub zone: &'static str,
+    pub cap: Option<u64>,
+    pub budget: Option<i64>,
 }
 
 pub fn any_setup() -> impl Strategy<Value = Setup> {
-    (any::<[bool; 4]>(), prop::sample::select(vec!["UTC", "America/New_York", "Africa/Cairo"]))
-        .prop_map(|(bits, zone)| Setup {
-            all_of_level: bits[0],
-            sequenced_bonus: bits[1],
-            minimum: bits[2],
-            at_postback: bits[3],
-            zone,
-        })
+    let zones = prop::sample::select(vec!["UTC", "America/New_York", "Africa/Cairo"]);
+    let limits = (prop::option::of(1u64..4), prop::option::of(3i64..20));
+    (any::<[bool; 4]>(), zones, limits).prop_map(|(bits, zone, (cap, budget))| Setup {
+        all_of_level: bits[0],
+        sequenced_bonus: bits[1],
+        minimum: bits[2],
+        at_postback: bits[3],
+        zone,
+        cap,
+        budget,
+    })
+}
+
+/// One click more than the others, so that histories get somewhere.
+fn any_click() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(0), 2 => 0..CLICKS]
+}
+
+/// A user who does one thing after another.
+fn any_funnel() -> impl Strategy<Value = Vec<Op>> {
+    (0..CLICKS, 2usize..=4).prop_map(|(click, steps)| {
+        let report = |event: &&'static str| {
+            Op::Report(Report {
+                click,
+                event,
+                status: None,
+                amount: None,
+                transaction: None,
+                sent_before_ms: None,
+                sandbox: false,
+                stranger: false,
+                skew_ms: 0,
+            })
+        };
+        EVENTS[..steps].iter().map(report).collect()
+    })
 }
 
 fn any_report() -> impl Strategy<Value = Report> {
     let event = prop_oneof![
-        20 => prop::sample::select(EVENTS[..7].to_vec()),
+        24 => prop::sample::select(EVENTS[..4].to_vec()),
+        16 => prop::sample::select(EVENTS[..7].to_vec()),
         1 => Just(EVENTS[7]),
         1 => Just(""),
         1 => Just("{event_name}"),
     ];
     let status = prop_oneof![
-        12 => Just(None),
+        16 => Just(None),
         1 => Just(Some("approved")),
-        4 => Just(Some("rejected")),
+        3 => Just(Some("rejected")),
         1 => Just(Some("odd")),
     ];
     let amount = prop_oneof![
-        6 => Just(None),
+        8 => Just(None),
         2 => Just(Some("500")),
         1 => Just(Some("-500")),
         1 => Just(Some("-200")),
@@ -131,7 +166,7 @@ fn any_report() -> impl Strategy<Value = Report> {
     ];
     let skew = prop_oneof![8 => Just(0), 1 => Just(333_667), 1 => Just(7_919)];
     let odd = (prop::bool::weighted(0.04), prop::bool::weighted(0.03));
-    (0..CLICKS, event, status, amount, transaction, sent, odd, skew).prop_map(
+    (any_click(), event, status, amount, transaction, sent, odd, skew).prop_map(
         |(click, event, status, amount, transaction, sent_before_ms, odd, skew_ms)| Report {
             click,
             event,
@@ -165,34 +200,29 @@ fn any_op() -> impl Strategy<Value = Op> {
         Boundary::Reversal,
         Boundary::NextDue,
         Boundary::NextDue,
+        Boundary::NextDue,
+        Boundary::NextDue,
+        Boundary::Midnight,
         Boundary::Midnight,
         Boundary::Expiry,
     ]);
-    let wait = prop::sample::select(vec![
-        1,
-        MINUTE_MS,
-        11 * MINUTE_MS,
-        HOUR_MS,
-        HOUR_MS + 1,
-        12 * HOUR_MS,
-        DAY_MS,
-        25 * HOUR_MS,
-        7 * DAY_MS,
-        31 * DAY_MS,
-        61 * DAY_MS,
-    ]);
+    let short = vec![1, MINUTE_MS, 11 * MINUTE_MS, HOUR_MS, HOUR_MS + 1, 12 * HOUR_MS];
+    let long = vec![DAY_MS, 25 * HOUR_MS, 7 * DAY_MS, 31 * DAY_MS, 61 * DAY_MS];
+    let wait = prop_oneof![4 => prop::sample::select(short), 1 => prop::sample::select(long)];
     prop_oneof![
-        14 => any_report().prop_map(Op::Report),
+        24 => any_report().prop_map(Op::Report),
         2 => (0usize..6, any::<bool>()).prop_map(|(back, same_id)| Op::Again { back, same_id }),
         1 => (0usize..8, any::<bool>()).prop_map(|(row, over_limit)| Op::Approve { row, over_limit }),
         1 => (0usize..8).prop_map(|row| Op::Reject { row }),
         2 => any_setting().prop_map(Op::Configure),
         2 => wait.prop_map(Op::Wait),
+        2 => (0..CLICKS).prop_map(|click| Op::Fresh { click }),
         2 => (0..CLICKS, boundary, -1i64..=1)
             .prop_map(|(click, boundary, delta)| Op::Until { click, boundary, delta }),
     ]
 }
 
 pub fn any_history() -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec(any_op(), 1..80)
+    let ops = prop_oneof![12 => any_op().prop_map(|op| vec![op]), 1 => any_funnel()];
+    prop::collection::vec(ops, 1..80).prop_map(|parts| parts.concat())
 }

@@ -9,7 +9,7 @@ use rules::{ClickReference, StepInput, next_due};
 use schemas::offer::EventOverride;
 use schemas::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use schemas::*;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,10 +19,18 @@ const STEPS_DEFAULT: u64 = 100_000;
 
 /// What happened, for the model to go by.
 enum Happening {
-    Posted { report: Report, sent_at: Option<UnixMillis>, postback: Postback },
+    Posted(Posted),
     Command { row: Conversion, kind: CommandKind },
     Configured(Box<Catalog>),
     Waited,
+}
+
+#[derive(Clone)]
+struct Posted {
+    report: Report,
+    click: ResolvedClick,
+    sent_at: Option<UnixMillis>,
+    postback: Postback,
 }
 
 struct Moment {
@@ -51,6 +59,9 @@ fn offer(setup: Setup) -> Offer {
         offer.amounts_at = AmountsAt::Postback;
     }
     offer.reversal_window_ms = 10 * DAY_MS;
+    offer.events[0].caps.daily = setup.cap;
+    offer.events[3].caps.weekly = setup.cap;
+    offer.budget = setup.budget.map(|units| Micros(units * 1_000_000));
     offer.time_zone = setup.zone.to_owned();
     offer
 }
@@ -61,15 +72,17 @@ fn world(setup: Setup) -> (World, Vec<ResolvedClick>) {
     let clone = Offer { id: OfferId::new("clone").unwrap(), ..root.clone() };
     world.apply(Document::Offer(Arc::new(root)));
     world.apply(Document::Offer(Arc::new(clone)));
-    let shares = ["share-a", "share-a", "share-a", "share-b", "share-c", "share-a"];
-    let clicks = (0..CLICKS).map(|at| {
-        let mut click = world.click_at(shares[at]);
-        click.member = matches!(at, 1 | 2 | 4).then_some([7; 8]);
-        click.test = at == 5;
-        click
-    });
-    let clicks = clicks.collect();
+    let clicks = (0..CLICKS).map(|at| fresh_click(&mut world, at)).collect();
     (world, clicks)
+}
+
+/// A click of each kind: plain, of a member at two shares, at another publisher, at a clone, a test.
+fn fresh_click(world: &mut World, at: usize) -> ResolvedClick {
+    let shares = ["share-a", "share-a", "share-a", "share-b", "share-c", "share-a"];
+    let mut click = world.click_at(shares[at]);
+    click.member = matches!(at, 1 | 2 | 4).then_some([7; 8]);
+    click.test = at == 5;
+    click
 }
 
 fn configure(world: &mut World, setting: Setting) {
@@ -141,9 +154,10 @@ fn boundary_time(
 }
 
 /// Plays the history to the real rules.
-fn play(world: &mut World, clicks: &[ResolvedClick], ops: &[Op]) -> Vec<Moment> {
+fn play(world: &mut World, mut clicks: Vec<ResolvedClick>, ops: &[Op]) -> Vec<Moment> {
     let mut moments: Vec<Moment> = Vec::new();
-    let mut posted: Vec<(Report, Option<UnixMillis>, Postback)> = Vec::new();
+    let mut all_posted: Vec<Posted> = Vec::new();
+    let mut all_clicks = clicks.clone();
     for op in ops {
         let at_boundary =
             matches!(moments.last(), Some(Moment { happening: Happening::Waited, .. }));
@@ -159,28 +173,34 @@ fn play(world: &mut World, clicks: &[ResolvedClick], ops: &[Op]) -> Vec<Moment> 
         let timers = world.wait(delta);
         let (happening, step) = match op {
             Op::Wait(_) | Op::Until { .. } => (Happening::Waited, None),
+            Op::Fresh { click } => {
+                clicks[*click] = fresh_click(world, *click);
+                all_clicks.push(clicks[*click].clone());
+                (Happening::Waited, None)
+            }
             Op::Configure(setting) => {
                 configure(world, *setting);
                 (Happening::Configured(Box::new(world.catalog.clone())), None)
             }
             Op::Report(report) => {
-                let (sent_at, postback) = postback(world, report, &clicks[report.click]);
-                posted.push((report.clone(), sent_at, postback.clone()));
-                let click = ClickReference::Resolved(&clicks[report.click]);
-                let step = world.deliver(&postback, click);
-                (Happening::Posted { report: report.clone(), sent_at, postback }, step)
+                let click = clicks[report.click].clone();
+                let (sent_at, postback) = postback(world, report, &click);
+                let posted = Posted { report: report.clone(), click, sent_at, postback };
+                all_posted.push(posted.clone());
+                let step = world.deliver(&posted.postback, ClickReference::Resolved(&posted.click));
+                (Happening::Posted(posted), step)
             }
-            Op::Again { back, same_id } => match posted.iter().rev().nth(*back).cloned() {
+            Op::Again { back, same_id } => match all_posted.iter().rev().nth(*back).cloned() {
                 None => (Happening::Waited, None),
-                Some((report, sent_at, mut postback)) => {
+                Some(mut posted) => {
                     if !same_id {
-                        postback.postback_id = world.postback(&[]).postback_id;
-                        postback.received_at = world.now;
-                        posted.push((report.clone(), sent_at, postback.clone()));
+                        posted.postback.postback_id = world.postback(&[]).postback_id;
+                        posted.postback.received_at = world.now;
+                        all_posted.push(posted.clone());
                     }
-                    let click = ClickReference::Resolved(&clicks[report.click]);
-                    let step = world.deliver(&postback, click);
-                    (Happening::Posted { report, sent_at, postback }, step)
+                    let click = ClickReference::Resolved(&posted.click);
+                    let step = world.deliver(&posted.postback, click);
+                    (Happening::Posted(posted), step)
                 }
             },
             Op::Approve { row, .. } | Op::Reject { row } => {
@@ -193,7 +213,8 @@ fn play(world: &mut World, clicks: &[ResolvedClick], ops: &[Op]) -> Vec<Moment> 
                 match world.rows.iter().rev().nth(*row).cloned() {
                     None => (Happening::Waited, None),
                     Some(row) => {
-                        let click = clicks.iter().find(|it| token(it) == *row.click_id).unwrap();
+                        let click =
+                            all_clicks.iter().find(|it| token(it) == *row.click_id).unwrap();
                         let command = Command {
                             command_id: world.postback(&[]).postback_id.0,
                             issued_at: world.now,
@@ -369,7 +390,7 @@ fn lines(decision: &Decision) -> Vec<Line> {
 }
 
 /// Lets the model recompute everything, and compares moment by moment.
-fn judge(catalog: Catalog, clicks: &[ResolvedClick], moments: &[Moment]) {
+fn judge(catalog: Catalog, moments: &[Moment]) {
     let mut model = Model::default();
     (model.catalog, model.now) = (catalog, START);
     let mut names = Names::default();
@@ -383,8 +404,8 @@ fn judge(catalog: Catalog, clicks: &[ResolvedClick], moments: &[Moment]) {
         found.sort();
         assert_eq!(expected, found, "timers at moment {at}: model, rules");
         match &moment.happening {
-            Happening::Posted { report, sent_at, postback } => {
-                model.postback(&clicks[report.click], report, *sent_at, postback);
+            Happening::Posted(it) => {
+                model.postback(&it.click, &it.report, it.sent_at, &it.postback);
             }
             Happening::Command { row, kind } => {
                 let key = names.to_key[row.conversion_id.as_str()].clone();
@@ -409,15 +430,55 @@ fn judge(catalog: Catalog, clicks: &[ResolvedClick], moments: &[Moment]) {
     }
 }
 
-fn check(setup: Setup, ops: &[Op]) {
+/// How often each outcome and reason was seen: a history that never gets somewhere proves nothing.
+#[derive(Default)]
+struct Coverage(BTreeMap<String, u64>);
+
+impl Coverage {
+    fn note(&mut self, moments: &[Moment]) {
+        for decision in moments.iter().flat_map(|it| it.timers.iter().chain(&it.step)) {
+            for line in lines(decision) {
+                let seen = match line {
+                    Line::Postback { outcome, reason, .. } => {
+                        format!("postback {outcome} {}", reason.map_or("", Reason::code))
+                    }
+                    Line::Row { status, reason, .. } => {
+                        format!("conversion {status} {}", reason.map_or("", Reason::code))
+                    }
+                    Line::Command(effect) => format!("command {effect}"),
+                };
+                *self.0.entry(seen).or_default() += 1;
+            }
+        }
+    }
+
+    /// Every reason that a history can lead to has been reached.
+    fn check(&self) {
+        let absent = [
+            // Not made by the histories; tables of cases show them.
+            Reason::MissingClickId,
+            Reason::InvalidClickId,
+            Reason::UnknownOffer,
+            Reason::Ignored,
+        ];
+        for reason in Reason::ALL.iter().filter(|it| !absent.contains(it)) {
+            assert!(
+                self.0.keys().any(|key| key.ends_with(reason.code())),
+                "no history led to {reason}"
+            );
+        }
+    }
+}
+
+fn check(setup: Setup, ops: &[Op], coverage: &RefCell<Coverage>) {
     let (mut world, clicks) = world(setup);
     let catalog = world.catalog.clone();
-    let moments = play(&mut world, &clicks, ops);
-    judge(catalog, &clicks, &moments);
+    let moments = play(&mut world, clicks, ops);
+    judge(catalog, &moments);
+    coverage.borrow_mut().note(&moments);
     // In the end nothing of any click is left, and no timer.
     world.wait(400 * DAY_MS);
-    let left: Vec<_> =
-        world.store.0.keys().filter(|key| !matches!(key[0], b'k' | b's' | b'p')).collect();
+    let left = world.left_of_clicks();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -435,6 +496,7 @@ fn the_model_agrees_over_random_histories() {
     seed[..8].copy_from_slice(&number("GOKART_RULES_SEED", 1).to_le_bytes());
     let taken = Cell::new(0u64);
     let histories = Cell::new(0u64);
+    let coverage = RefCell::new(Coverage::default());
     // Until there are enough steps; a failure shrinks, and prints its history and seed.
     while taken.get() < wanted {
         let config = Config {
@@ -446,7 +508,7 @@ fn the_model_agrees_over_random_histories() {
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
         let mut runner = TestRunner::new_with_rng(config, rng);
         let result = runner.run(&(any_setup(), any_history()), |(setup, ops)| {
-            check(setup, &ops);
+            check(setup, &ops, &coverage);
             taken.set(taken.get() + ops.len() as u64);
             histories.set(histories.get() + 1);
             Ok(())
@@ -458,4 +520,9 @@ fn the_model_agrees_over_random_histories() {
         seed[9] = seed[9].wrapping_add(u8::from(seed[8] == 0));
     }
     println!("{} steps in {} histories", taken.get(), histories.get());
+    let coverage = coverage.into_inner();
+    for (seen, times) in &coverage.0 {
+        println!("{times:>9} {seen}");
+    }
+    coverage.check();
 }

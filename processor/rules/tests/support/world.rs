@@ -181,6 +181,14 @@ impl World {
         self.run(input).unwrap().command.unwrap().effect
     }
 
+    /// Keys that belong to clicks: not counters with their timers, budgets, nor remembered ids.
+    pub fn left_of_clicks(&self) -> Vec<&Vec<u8>> {
+        let counter_timer = |key: &[u8]| key[0] == b't' && key[7] == 4;
+        let of_click =
+            |key: &&Vec<u8>| !matches!(key[0], b'k' | b's' | b'p') && !counter_timer(key);
+        self.store.0.keys().filter(of_click).collect()
+    }
+
     /// The present revision of an event's conversion.
     pub fn row(&self, click: &ResolvedClick, event: &str) -> Option<&Conversion> {
         let token = token(click);
