@@ -11,6 +11,7 @@ use schemas::{
     Availability, AvailabilityScope, Caps, Catalog, Event, Offer, OfferId, Reason, Share, ShareId,
     UnixMillis,
 };
+use std::sync::Arc;
 
 const WHAT: &str = "a budget";
 const AVAILABLE: u8 = 0;
@@ -230,9 +231,9 @@ fn exhausted<S: Store>(
     Ok(worst)
 }
 
-/// Works out the availability of everything that was ever published or paid for anew, because a
-/// new configuration can raise and lower limits. For the runtime to call when it changes over to a
-/// configuration version.
+/// Works out the availability of every offer and share below the root offers that anything was ever
+/// paid for, because a new configuration can raise and lower limits. For the runtime to call when
+/// it changes over to a configuration version.
 ///
 /// # Errors
 /// Only the store's.
@@ -242,14 +243,36 @@ pub fn configuration_changed<S: Store>(
     now: UnixMillis,
     out: &mut Output,
 ) -> Result<(), S::Error> {
-    let mut from = vec![keys::SCOPE];
-    let end = [keys::SCOPE + 1];
-    while store.first_in(&from, &end, &mut out.scratch.key, &mut out.scratch.value)? {
-        from.clear();
-        from.extend_from_slice(&out.scratch.key);
-        from.push(0);
-        let scope = read_key(&out.scratch.key)?;
+    for scope in paid_for(store, &mut out.scratch)? {
         refresh(store, catalog, &scope, now, out)?;
+        let AvailabilityScope::RootOffer(root) = &scope else { continue };
+        for clone in catalog.offers().filter(|offer| offer.root == *root && offer.id != *root) {
+            let scope = AvailabilityScope::Offer(clone.id.clone());
+            refresh(store, catalog, &scope, now, out)?;
+        }
+        let below = |share: &&Arc<Share>| {
+            catalog.offer(share.offer.as_str()).is_some_and(|offer| offer.root == *root)
+        };
+        for share in catalog.shares().filter(below) {
+            refresh(store, catalog, &AvailabilityScope::Share(share.id.clone()), now, out)?;
+        }
     }
     Ok(())
+}
+
+/// The root offers with anything spent, and whatever else was once published.
+fn paid_for<S: Store>(
+    store: &mut S,
+    scratch: &mut Scratch,
+) -> Result<Vec<AvailabilityScope>, S::Error> {
+    let mut scopes = Vec::new();
+    let mut from = vec![keys::SCOPE];
+    let end = [keys::SCOPE + 1];
+    while store.first_in(&from, &end, &mut scratch.key, &mut scratch.value)? {
+        from.clear();
+        from.extend_from_slice(&scratch.key);
+        from.push(0);
+        scopes.push(read_key(&scratch.key)?);
+    }
+    Ok(scopes)
 }

@@ -7,6 +7,12 @@
 //! `sequence`, `limits` (one rule each) → `settle`, the one place where a conversion changes.
 //! `keys` shows how the state is laid out.
 
+// Whatever comes in, the partition goes on: no panic, and no arithmetic that rounds.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::float_arithmetic)
+)]
+
 mod availability;
 mod by_hand;
 mod case;

@@ -1,2 +1,3 @@
 mod size;
+mod tables;
 mod worked;
