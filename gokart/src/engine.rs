@@ -9,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// The engine loads in well under a second; a large installation reads its tables first.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -96,8 +96,10 @@ impl Engine {
         let mut pause = RESTART_PAUSE_MIN;
         loop {
             let began = Instant::now();
+            // Held here, because waiting for a child closes a standard input that is its own.
+            let pipe = child.stdin.take();
             tokio::select! {
-                () = stop.wait() => return end(child).await,
+                () = stop.wait() => return end(child, pipe).await,
                 status = child.wait() => {
                     let status = status.map_or_else(|e| e.to_string(), |s| s.to_string());
                     tracing::error!(%status, "the embedded ClickHouse ended; starting it again, rows wait in the log");
@@ -137,8 +139,8 @@ impl RunningEngine {
 }
 
 /// Closes the child's standard input, at which it drains and ends; kills it if it does not.
-async fn end(mut child: Child) {
-    drop(child.stdin.take());
+async fn end(mut child: Child, pipe: Option<ChildStdin>) {
+    drop(pipe);
     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         tracing::warn!("the embedded ClickHouse does not end; killing it");
         let _ = child.kill().await;
@@ -159,7 +161,8 @@ async fn is_answering(address: SocketAddr) -> bool {
 
 /// It has said on our standard error what is wrong; its exit code tells whose fault it is.
 fn ended_early(status: ExitStatus) -> ServiceError {
-    let message = format!("the embedded ClickHouse did not start ({status}); its line above says why");
+    let message =
+        format!("the embedded ClickHouse did not start ({status}); its line above says why");
     match status.code() {
         Some(78) => ServiceError::Configuration(message),
         _ => ServiceError::Failed(message),

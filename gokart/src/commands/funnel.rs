@@ -8,7 +8,7 @@ use admin::report::funnel::{Group, Step};
 use serde_json::Value;
 
 /// Characters of a whole bar.
-const BAR_CHARS: usize = 24;
+const BAR_CHARS: usize = 16;
 
 pub async fn run(ask: &Funnel) -> Result<(), Failure> {
     let target = Target::new(&["report", "funnel"])
@@ -78,6 +78,8 @@ const HEADING: [&str; 11] = [
     "revenue",
     "payout",
 ];
+/// The column of the bars.
+const BAR: usize = 4;
 const NUMBERS: [usize; 8] = [2, 3, 5, 6, 7, 8, 9, 10];
 
 fn drawn(answer: &Value, groups: &[Group]) -> String {
@@ -101,7 +103,7 @@ fn drawn(answer: &Value, groups: &[Group]) -> String {
         ];
         let mut rows = vec![clicks];
         rows.extend(group.steps.iter().map(row));
-        text.push_str(&output::table(&HEADING, &rows, &NUMBERS));
+        text.push_str(&output::chart(&HEADING, &rows, &NUMBERS, BAR));
         let rewards: Vec<String> = group
             .steps
             .iter()

@@ -2,7 +2,9 @@
 
 use super::Failure;
 use crate::cli::asking::Format;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle, presets,
+};
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
 
@@ -39,8 +41,21 @@ pub fn cell(value: &Value) -> String {
 
 /// Rows of text under a heading. `numbers` are columns that are aligned to the right.
 pub fn table(heading: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> String {
+    format!("{}\n", draw(presets::UTF8_FULL_CONDENSED, heading, rows, numbers))
+}
+
+/// The same with few lines, for columns that are pictures: the column `whole` is never wrapped.
+pub fn chart(heading: &[&str], rows: &[Vec<String>], numbers: &[usize], whole: usize) -> String {
+    let mut table = draw(presets::UTF8_HORIZONTAL_ONLY, heading, rows, numbers);
+    if let Some(column) = table.column_mut(whole) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    format!("{table}\n")
+}
+
+fn draw(style: TableStyle, heading: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.load_style(style);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     // Tests must not depend on the terminal that they happen to run in.
     if cfg!(test) || !table.is_tty() {
@@ -55,7 +70,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> Strin
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{table}\n")
+    table
 }
 
 /// The same as CSV (RFC 4180).
