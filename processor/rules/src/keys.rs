@@ -1,4 +1,5 @@
-//! The keys of the partition's state. The first byte tells what an entry is.
+//! The keys of the partition's state. The first byte tells what an entry is; a zero byte there
+//! belongs to the runtime and the log.
 //!
 //! | key | value |
 //! | --- | --- |

@@ -97,12 +97,9 @@ impl<S: Store> Case<'_, S> {
             return Ok(Room::Free);
         }
         let counted_at = self.state.records[index].counted_at;
-        let (root_zone, offer_zone) = self.zones();
         let hash = EventHash::of(event);
-        for place in self.places(event) {
-            if place.caps.is_unlimited() {
-                continue;
-            }
+        for place in self.places(event).filter(|place| !place.caps.is_unlimited()) {
+            let (root_zone, offer_zone) = self.zones();
             let zone = if place.at_root { &root_zone } else { &offer_zone };
             let day = periods::day_of(counted_at, zone);
             let scratch = &mut self.out.scratch;

@@ -85,6 +85,10 @@ impl<S: Store> Case<'_, S> {
 
     /// The first waiting conversion whose sequence is met.
     fn next_released(&self) -> Option<usize> {
+        // Almost always nothing waits, and nothing needs to be put in order.
+        if !self.state.records.iter().any(|record| record.kind == Kind::Waiting) {
+            return None;
+        }
         self.in_order().into_iter().find(|index| {
             self.state.records[*index].kind == Kind::Waiting
                 && self.event_at(*index).is_some_and(|it| self.sequence_met(it.event()))

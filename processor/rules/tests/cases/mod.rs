@@ -1,3 +1,4 @@
 mod size;
 mod tables;
+mod wild;
 mod worked;

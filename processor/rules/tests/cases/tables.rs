@@ -158,6 +158,29 @@ fn rule_8_member_converts_elsewhere_while_one_waits() {
     assert_eq!(world.stands(&clicks[0], "Install"), ("Rejected", "DUPLICATE"));
 }
 
+/// What only waits holds nothing against a click of the member whose own sequence is met.
+#[test]
+fn rule_8_a_waiting_conversion_does_not_hold_its_member() {
+    let mut world = World::with(|offer| {
+        offer.events.push(event("Open", Some(1), 0));
+        offer.events[1].pending_ms = DAY_MS;
+    });
+    let mut clicks = [world.click(), world.click()];
+    for click in &mut clicks {
+        click.member = Some([3; 8]);
+    }
+    world.send(&clicks[0], "Install");
+    world.send(&clicks[1], "Open");
+    world.send(&clicks[0], "s2s_level 200");
+    assert_eq!(world.send(&clicks[1], "s2s_level 200").outcome, Outcome::Duplicate);
+    world.send_with(&clicks[0], "Install", &[("status", "rejected")]);
+    assert_eq!(world.stands(&clicks[0], "s2s_level 200"), ("Rejected", "PREREQUISITE_REJECTED"));
+    world.send(&clicks[0], "s2s_level 200");
+    assert_eq!(world.stands(&clicks[0], "s2s_level 200"), ("Pending", "WAITING_SEQUENCE"));
+    world.send(&clicks[1], "s2s_level 200");
+    assert_eq!(world.stands(&clicks[1], "s2s_level 200"), ("Pending", "HOLD"));
+}
+
 #[test]
 fn rule_8_transactions() {
     let mut world = World::new();
