@@ -18,6 +18,9 @@ pub const REASON_CHARS_MAX: usize = 1_000;
 /// How often the effect is looked for.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long a revision may show after the effect that made it.
+const REVISION_WAIT: Duration = Duration::from_secs(5);
+
 /// What is asked for.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -116,7 +119,7 @@ pub async fn decide(
         }
     })?;
     let effect = effect(warehouse, command.command_id).await?;
-    let after = current(warehouse, &id).await?.unwrap_or(before_again(&before));
+    let after = standing_after(warehouse, &id, &before, effect).await?;
     Ok(DecisionReport {
         conversion_id: id.to_string(),
         event_id: before.event_id.clone(),
@@ -124,14 +127,28 @@ pub async fn decide(
         effect: effect.code().to_owned(),
         meaning: effect.text().to_owned(),
         before: before.standing(),
-        after: after.standing(),
+        after,
     })
 }
 
-fn before_again(row: &ConversionRow) -> ConversionRow {
-    let Standing { revision, status, reason } = row.standing();
-    let (click_id, event_id) = (row.click_id.clone(), row.event_id.clone());
-    ConversionRow { click_id, event_id, revision, status, reason }
+/// The tables of one flush are written one after the other, so the effect may show a moment before
+/// the revision that it made.
+async fn standing_after(
+    warehouse: &Warehouse,
+    id: &ConversionId,
+    before: &ConversionRow,
+    effect: CommandEffect,
+) -> Result<Standing, Error> {
+    let deadline = tokio::time::Instant::now() + REVISION_WAIT;
+    loop {
+        let now = current(warehouse, id).await?;
+        let standing = now.as_ref().unwrap_or(before).standing();
+        let shows = effect != CommandEffect::Applied || standing.revision > before.revision;
+        if shows || tokio::time::Instant::now() >= deadline {
+            return Ok(standing);
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 async fn current(warehouse: &Warehouse, id: &ConversionId) -> Result<Option<ConversionRow>, Error> {
@@ -140,8 +157,7 @@ async fn current(warehouse: &Warehouse, id: &ConversionId) -> Result<Option<Conv
     Ok(warehouse.rows(Question::new(SQL).bind("id", id)).await?.into_iter().next())
 }
 
-/// The sink writes a decision's conversions before its command's effect becomes visible or in the
-/// same flush; either way the conversion is read after the effect was seen.
+/// Waits until the sink has written what the command did.
 async fn effect(warehouse: &Warehouse, command: Uuid) -> Result<CommandEffect, Error> {
     const SQL: &str = "SELECT effect FROM commands_unique WHERE command_id = {id:UUID} LIMIT 1";
     let look = async {

@@ -4,7 +4,7 @@
 use super::period::{Period, StatedPeriod};
 use crate::error::Error;
 use crate::warehouse::{Question, Warehouse};
-use schemas::UnixMillis;
+use schemas::{Micros, UnixMillis};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -164,7 +164,7 @@ pub async fn list(warehouse: &Warehouse, wanted: &Wanted) -> Result<List, Error>
     let limit = wanted.limit as usize;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let rows = rows.into_iter().map(|row| show_times(row, &wanted.period)).collect();
+    let rows = rows.into_iter().map(|row| show_values(row, &wanted.period)).collect();
     let columns = wanted.kind.columns().iter();
     Ok(List {
         period: wanted.period.stated(),
@@ -213,7 +213,10 @@ fn question(wanted: &Wanted) -> Question {
     question
 }
 
-fn show_times(row: Map<String, Value>, period: &Period) -> Map<String, Value> {
+/// Columns with amounts, which ClickHouse writes without the zeros that people expect.
+const AMOUNTS: &[&str] = &["revenue", "payout", "reward", "sale_amount"];
+
+fn show_values(row: Map<String, Value>, period: &Period) -> Map<String, Value> {
     row.into_iter()
         .map(|(name, value)| {
             let name = name.strip_prefix("c_").unwrap_or(&name).to_owned();
@@ -222,6 +225,11 @@ fn show_times(row: Map<String, Value>, period: &Period) -> Map<String, Value> {
                     (name.to_owned(), Value::from(period.show(UnixMillis(ms))))
                 }
                 (Some(name), None) => (name.to_owned(), Value::Null),
+                (None, _) if AMOUNTS.contains(&name.as_str()) => {
+                    let amount = value.as_str().and_then(|text| Micros::parse(text).ok());
+                    let value = amount.map_or(value, |amount| Value::from(amount.to_string()));
+                    (name, value)
+                }
                 (None, _) => (name, value),
             }
         })

@@ -4,7 +4,7 @@ use super::facts::{Asked, ClickRow, Facts, PostbackRow, RevisionRow, Token, Toke
 use crate::error::Error;
 use crate::warehouse::{Question, Warehouse};
 use keyring::Keyring;
-use schemas::{Catalog, ConversionId, PostbackId, UnixMillis};
+use schemas::{Catalog, ConversionId, Micros, PostbackId, UnixMillis};
 
 /// Postbacks that are told of one click.
 const POSTBACKS_MAX: usize = 500;
@@ -277,16 +277,21 @@ async fn revisions(
         received_at_ms: row.received_at_ms,
         due_at_ms: row.due_at_ms,
         decided_at_ms: row.decided_at_ms,
-        revenue: row.revenue_text,
-        payout: row.payout_text,
+        revenue: amount(row.revenue_text),
+        payout: amount(row.payout_text),
         currency: row.currency,
-        reward: row.reward_text,
+        reward: amount(row.reward_text),
         reward_unit: row.reward_unit,
-        sale_amount: row.sale_text,
+        sale_amount: row.sale_text.map(amount),
         sale_currency: row.sale_currency,
         transaction_id: row.transaction_id,
         flags: row.flags,
         test: row.test,
     });
     Ok(rows.collect())
+}
+
+/// As people write amounts: ClickHouse leaves zeros out.
+fn amount(text: String) -> String {
+    Micros::parse(&text).map_or(text, |micros| micros.to_string())
 }

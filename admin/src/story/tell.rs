@@ -113,8 +113,8 @@ impl Teller<'_> {
         }
         match facts.postbacks.len() {
             0 => format!("{subject} has no postback yet: nothing was reported for it."),
-            1 => format!("{subject} has no conversion; its one postback was refused."),
-            count => format!("{subject} has no conversion; its {count} postbacks were refused."),
+            1 => format!("{subject} has no conversion; its one postback made none."),
+            count => format!("{subject} has no conversion; its {count} postbacks made none."),
         }
     }
 
@@ -186,7 +186,7 @@ impl Teller<'_> {
             lines[0].push_str("   ← the one you asked about");
         }
         lines.push(format!("Postback id: {}", postback.postback_id));
-        lines.push(format!("It said: {}", parameters(&postback.parameters)));
+        lines.push(format!("It said: {}", parameters(&postback.parameters, &postback.click_id)));
         lines.push(self.outcome(postback));
         let advice =
             postback.reason.parse::<Reason>().ok().and_then(|it| {
@@ -242,7 +242,7 @@ impl Teller<'_> {
         let money = |amount: &str| format!("{amount} {}", last.currency);
         let mut amounts =
             format!("Revenue {}, payout {}", money(&last.revenue), money(&last.payout));
-        if last.reward != "0" {
+        if last.reward != "0.00" {
             amounts.push_str(&format!(", reward {} {}", last.reward, last.reward_unit));
         }
         if last.status != ConversionStatus::Success.code() {
@@ -291,13 +291,13 @@ impl Teller<'_> {
                 self.prerequisites(last)
             )),
             ("Rejected", Reason::SequenceNotMet, _) => Some(format!(
-                "What to do: check why {} was not reported; if the user did it, `gokart approve {}`",
+                "What to do: check why {} was not reported; if the user did it, `gokart approve {} --reason …`",
                 self.prerequisites(last),
                 last.conversion_id
             )),
             ("Rejected", Reason::CapReached | Reason::BudgetExhausted, _) => Some(format!(
                 "What to do: raise the cap or budget for the next ones; to count this one all the \
-                 same, `gokart approve {} --over-limit`",
+                 same, `gokart approve {} --over-limit --reason …`",
                 last.conversion_id
             )),
             ("Rejected", Reason::TooSoon, _) => Some(
@@ -331,14 +331,18 @@ fn flag_lines(codes: &[String]) -> impl Iterator<Item = String> {
         .map(|flag| format!("Note: {} ({flag})", flag.text()))
 }
 
-fn parameters(all: &[(String, String)]) -> String {
+/// What was said; the click id only where it is not the one that all this is about.
+fn parameters(all: &[(String, String)], click_id: &str) -> String {
     if all.is_empty() {
         return "nothing".to_owned();
     }
     let mut shown: Vec<String> = all
         .iter()
         .take(PARAMETERS_SHOWN)
-        .map(|(name, value)| format!("{}={}", shorten(name), shorten(value)))
+        .map(|(name, value)| match value == click_id && value.len() > VALUE_CHARS_SHOWN {
+            true => format!("{}=<this click>", shorten(name)),
+            false => format!("{}={}", shorten(name), shorten(value)),
+        })
         .collect();
     if all.len() > PARAMETERS_SHOWN {
         shown.push(format!("and {} more", all.len() - PARAMETERS_SHOWN));
