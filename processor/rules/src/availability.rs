@@ -8,10 +8,9 @@ use crate::periods;
 use crate::store::{Damaged, Store};
 use crate::wire::{Reader, put_zigzag};
 use schemas::{
-    Availability, AvailabilityScope, Caps, Catalog, Event, Offer, OfferId, Reason, Share, ShareId,
+    Availability, AvailabilityScope, Caps, Catalog, Event, Offer, OfferId, Reason, Share,
     UnixMillis,
 };
-use std::sync::Arc;
 
 const WHAT: &str = "a budget";
 const AVAILABLE: u8 = 0;
@@ -90,21 +89,6 @@ fn put_key(key: &mut Vec<u8>, scope: &AvailabilityScope) {
     key.clear();
     key.push(keys::SCOPE);
     counters::put_scope(key, scope);
-}
-
-/// Takes a scope's key apart.
-fn read_key(key: &[u8]) -> Result<AvailabilityScope, Damaged> {
-    let mut reader = Reader::new(key, "a budget's key");
-    reader.byte()?;
-    let tag = reader.byte()?;
-    let id = reader.text()?;
-    let offer = || OfferId::new(id).map_err(|_| reader.damaged());
-    match tag {
-        0 => Ok(AvailabilityScope::RootOffer(offer()?)),
-        1 => Ok(AvailabilityScope::Offer(offer()?)),
-        2 => Ok(AvailabilityScope::Share(ShareId::new(id).map_err(|_| reader.damaged())?)),
-        _ => Err(reader.damaged()),
-    }
 }
 
 /// The events that begin an offer: those of its lowest level, or all when none has a level.
@@ -231,48 +215,32 @@ fn exhausted<S: Store>(
     Ok(worst)
 }
 
-/// Works out the availability of every offer and share below the root offers that anything was ever
-/// paid for, because a new configuration can raise and lower limits. For the runtime to call when
-/// it changes over to a configuration version.
+/// Works out the availability of every offer and share, because a new configuration can raise and
+/// lower limits. For the runtime to call when it changes over to a configuration version. `owns`:
+/// whether a root offer is in this partition.
 ///
 /// # Errors
 /// Only the store's.
 pub fn configuration_changed<S: Store>(
     store: &mut S,
     catalog: &Catalog,
+    owns: impl Fn(&OfferId) -> bool,
     now: UnixMillis,
     out: &mut Output,
 ) -> Result<(), S::Error> {
-    for scope in paid_for(store, &mut out.scratch)? {
-        refresh(store, catalog, &scope, now, out)?;
-        let AvailabilityScope::RootOffer(root) = &scope else { continue };
-        for clone in catalog.offers().filter(|offer| offer.root == *root && offer.id != *root) {
-            let scope = AvailabilityScope::Offer(clone.id.clone());
-            refresh(store, catalog, &scope, now, out)?;
-        }
-        let below = |share: &&Arc<Share>| {
-            catalog.offer(share.offer.as_str()).is_some_and(|offer| offer.root == *root)
+    for offer in catalog.offers().filter(|offer| owns(&offer.root)) {
+        let id = offer.id.clone();
+        let scope = if offer.id == offer.root {
+            AvailabilityScope::RootOffer(id)
+        } else {
+            AvailabilityScope::Offer(id)
         };
-        for share in catalog.shares().filter(below) {
+        refresh(store, catalog, &scope, now, out)?;
+    }
+    for share in catalog.shares() {
+        if catalog.offer(share.offer.as_str()).is_some_and(|offer| owns(&offer.root)) {
             refresh(store, catalog, &AvailabilityScope::Share(share.id.clone()), now, out)?;
         }
     }
     Ok(())
-}
-
-/// The root offers with anything spent, and whatever else was once published.
-fn paid_for<S: Store>(
-    store: &mut S,
-    scratch: &mut Scratch,
-) -> Result<Vec<AvailabilityScope>, S::Error> {
-    let mut scopes = Vec::new();
-    let mut from = vec![keys::SCOPE];
-    let end = [keys::SCOPE + 1];
-    while store.first_in(&from, &end, &mut scratch.key, &mut scratch.value)? {
-        from.clear();
-        from.extend_from_slice(&scratch.key);
-        from.push(0);
-        scopes.push(read_key(&scratch.key)?);
-    }
-    Ok(scopes)
 }

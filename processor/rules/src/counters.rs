@@ -178,10 +178,11 @@ pub fn is_reached(caps: &Caps, used: &Used) -> bool {
         || full(caps.total, used.total)
 }
 
-/// When there is room again by itself: never, when the total is used up.
+/// When there is room again by itself: never, when the total is used up or a cap is 0.
 pub fn reached_until(caps: &Caps, used: &Used, day: Date, zone: &TimeZone) -> Option<UnixMillis> {
     let full = |cap: Option<u64>, used: u64| cap.is_some_and(|cap| used >= cap);
-    if full(caps.total, used.total) {
+    let never = [caps.daily, caps.weekly, caps.monthly].contains(&Some(0));
+    if never || full(caps.total, used.total) {
         return None;
     }
     [

@@ -1,3 +1,4 @@
+mod reversals;
 mod size;
 mod tables;
 mod wild;

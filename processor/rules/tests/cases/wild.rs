@@ -100,6 +100,6 @@ proptest! {
             prop_assert!(out.decisions[0].postback.is_some());
             next_due(&mut world.store).unwrap();
         }
-        configuration_changed(&mut world.store, &world.catalog, UnixMillis(clock), &mut out).unwrap();
+        configuration_changed(&mut world.store, &world.catalog, |_| true, UnixMillis(clock), &mut out).unwrap();
     }
 }

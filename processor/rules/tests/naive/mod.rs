@@ -3,6 +3,7 @@
 //! timers, no codecs. It judges the real one over random histories.
 
 mod history;
+mod limits;
 mod model;
 mod reversal;
 mod run;

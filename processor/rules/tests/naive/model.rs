@@ -1,9 +1,6 @@
 //! Rules 6 to 13, caps, budget, timers and lifetimes, by looking through lists.
 
 use super::history::Report;
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use schemas::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use schemas::*;
 use std::sync::Arc;
@@ -367,39 +364,6 @@ impl Model {
         }
     }
 
-    /// Why one more does not fit, by counting all that stand.
-    pub fn no_room(&self, index: usize) -> Option<Reason> {
-        let conv = &self.convs[index];
-        if conv.slot.1 {
-            return None;
-        }
-        let offer = self.offer_of(&conv.click);
-        let root = self.catalog.offer(conv.click.root_offer.as_str()).unwrap();
-        let share = self.catalog.share(conv.click.share.as_str()).unwrap();
-        let caps_in = |offer: &Offer| {
-            offer.events.iter().find(|it| it.id == conv.event).map_or(Caps::default(), |it| it.caps)
-        };
-        let counts: Vec<&Conv> =
-            self.convs.iter().filter(|it| it.reserves() && !it.over_limit && !it.slot.1).collect();
-        let in_offer =
-            |it: &Conv| self.catalog.share(it.click.share.as_str()).unwrap().offer == offer.id;
-        let of_share = |it: &Conv| it.click.share == conv.click.share;
-        let share_caps = share.event(&conv.event).map_or(Caps::default(), |it| it.caps);
-        let same = |it: &Conv| it.event == conv.event;
-        let everywhere: Vec<_> = counts.iter().copied().filter(|it| same(it)).collect();
-        let offers: Vec<_> = everywhere.iter().copied().filter(|it| in_offer(it)).collect();
-        let shares: Vec<_> = everywhere.iter().copied().filter(|it| of_share(it)).collect();
-        if is_full(&caps_in(root), &everywhere, conv, &root.time_zone)
-            || (offer.id != root.id && is_full(&caps_in(&offer), &offers, conv, &offer.time_zone))
-            || is_full(&share_caps, &shares, conv, &offer.time_zone)
-        {
-            return Some(Reason::CapReached);
-        }
-        let spent: i64 = counts.iter().map(|it| it.revenue.0).sum();
-        let budget = root.budget?;
-        (conv.revenue.0 > 0 && spent + conv.revenue.0 > budget.0).then_some(Reason::BudgetExhausted)
-    }
-
     /// The next revision, as a line.
     pub fn revise(
         &mut self,
@@ -486,25 +450,6 @@ impl Model {
         }
         self.now = clock;
     }
-}
-
-fn date(time: UnixMillis, zone: &str) -> Date {
-    let zone = TimeZone::get(zone).unwrap();
-    Timestamp::from_millisecond(time.0).unwrap().to_zoned(zone).date()
-}
-
-fn is_full(caps: &Caps, standing: &[&Conv], conv: &Conv, zone: &str) -> bool {
-    let own = date(conv.counted_at, zone);
-    let count = |same: &dyn Fn(Date) -> bool| {
-        standing.iter().filter(|it| same(date(it.counted_at, zone))).count() as u64
-    };
-    let week = |day: Date| (day.iso_week_date().year(), day.iso_week_date().week());
-    caps.daily.is_some_and(|cap| count(&|day| day == own) >= cap)
-        || caps.weekly.is_some_and(|cap| count(&|day| week(day) == week(own)) >= cap)
-        || caps.monthly.is_some_and(|cap| {
-            count(&|day| (day.year(), day.month()) == (own.year(), own.month())) >= cap
-        })
-        || caps.total.is_some_and(|cap| standing.len() as u64 >= cap)
 }
 
 /// The plausible time of a report: as the domain says it, in one line.

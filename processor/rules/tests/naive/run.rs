@@ -38,6 +38,8 @@ struct Moment {
     happening: Happening,
     timers: Vec<Decision>,
     step: Option<Decision>,
+    /// Whether ingesters take clicks now, by what was published.
+    availability: Vec<(AvailabilityScope, bool)>,
 }
 
 fn offer(setup: Setup) -> Offer {
@@ -153,6 +155,19 @@ fn boundary_time(
     })
 }
 
+fn availability(world: &World) -> Vec<(AvailabilityScope, bool)> {
+    let offers = world.catalog.offers().map(|offer| {
+        let id = offer.id.clone();
+        match offer.id == offer.root {
+            true => AvailabilityScope::RootOffer(id),
+            false => AvailabilityScope::Offer(id),
+        }
+    });
+    let shares = world.catalog.shares().map(|share| AvailabilityScope::Share(share.id.clone()));
+    let scopes = offers.chain(shares);
+    scopes.map(|scope| (scope.clone(), world.takes_clicks(&scope))).collect()
+}
+
 /// Plays the history to the real rules.
 fn play(world: &mut World, mut clicks: Vec<ResolvedClick>, ops: &[Op]) -> Vec<Moment> {
     let mut moments: Vec<Moment> = Vec::new();
@@ -230,7 +245,8 @@ fn play(world: &mut World, mut clicks: Vec<ResolvedClick>, ops: &[Op]) -> Vec<Mo
                 }
             }
         };
-        moments.push(Moment { now: world.now, happening, timers, step });
+        let availability = availability(world);
+        moments.push(Moment { now: world.now, happening, timers, step, availability });
     }
     moments
 }
@@ -427,6 +443,8 @@ fn judge(catalog: Catalog, moments: &[Moment]) {
         }
         let expected: Vec<Line> = expected.into_iter().map(|it| names.translate(it)).collect();
         assert_eq!(expected, found, "step at moment {at}: model, rules");
+        let expected = model.availability();
+        assert_eq!(expected, moment.availability, "availability at moment {at}: model, rules");
     }
 }
 
@@ -436,6 +454,8 @@ struct Coverage(BTreeMap<String, u64>);
 
 impl Coverage {
     fn note(&mut self, moments: &[Moment]) {
+        let closed = moments.iter().flat_map(|it| &it.availability).filter(|it| !it.1).count();
+        *self.0.entry("scope used up".to_owned()).or_default() += closed as u64;
         for decision in moments.iter().flat_map(|it| it.timers.iter().chain(&it.step)) {
             for line in lines(decision) {
                 let seen = match line {
@@ -454,6 +474,7 @@ impl Coverage {
 
     /// Every reason that a history can lead to has been reached.
     fn check(&self) {
+        assert!(self.0["scope used up"] > 0, "no history used anything up");
         let absent = [
             // Not made by the histories; tables of cases show them.
             Reason::MissingClickId,

@@ -53,7 +53,7 @@ impl World {
     pub fn apply(&mut self, document: Document) {
         self.catalog.apply(self.catalog.version + 1, [document]);
         let Self { store, catalog, out, now, .. } = self;
-        rules::configuration_changed(store, catalog, *now, out).unwrap();
+        rules::configuration_changed(store, catalog, |_| true, *now, out).unwrap();
         self.collect();
     }
 
@@ -179,6 +179,12 @@ impl World {
         let input =
             StepInput::Command { command: &command, click: ClickReference::Resolved(click) };
         self.run(input).unwrap().command.unwrap().effect
+    }
+
+    /// Whether the ingesters take clicks for a scope, by what was published.
+    pub fn takes_clicks(&self, scope: &AvailabilityScope) -> bool {
+        let last = self.availability.iter().rfind(|it| it.scope == *scope);
+        last.is_none_or(|it| it.is_available(self.now))
     }
 
     /// Keys that belong to clicks: not counters with their timers, budgets, nor remembered ids.
