@@ -78,8 +78,6 @@ const HEADING: [&str; 11] = [
     "revenue",
     "payout",
 ];
-/// The column of the bars.
-const BAR: usize = 4;
 const NUMBERS: [usize; 8] = [2, 3, 5, 6, 7, 8, 9, 10];
 
 fn drawn(answer: &Value, groups: &[Group]) -> String {
@@ -103,7 +101,7 @@ fn drawn(answer: &Value, groups: &[Group]) -> String {
         ];
         let mut rows = vec![clicks];
         rows.extend(group.steps.iter().map(row));
-        text.push_str(&output::chart(&HEADING, &rows, &NUMBERS, BAR));
+        text.push_str(&output::chart(&HEADING, &rows, &NUMBERS));
         let rewards: Vec<String> = group
             .steps
             .iter()

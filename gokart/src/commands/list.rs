@@ -20,6 +20,10 @@ const CONVERSIONS: &[&str] = &[
 const POSTBACKS: &[&str] =
     &["received_at", "postback_id", "event_id", "outcome", "reason", "conversion_id"];
 const REFUSED: &[&str] = &["refused_at", "tenant", "mismatch", "address", "host", "parameters"];
+/// `2026-11-01T00:00:00` of a time.
+const TIME_CHARS: usize = 19;
+/// Characters of all parameters together that a table shows.
+const PARAMETERS_CHARS: usize = 80;
 const NUMBERS: &[&str] = &["revenue", "payout"];
 
 pub async fn conversions(ask: &Conversions) -> Result<(), Failure> {
@@ -82,6 +86,10 @@ fn text(answer: &Value, format: Format, shown: &[&str]) -> Result<String, Failur
         let row = |row: &Value| columns.iter().map(|name| output::cell(&row[*name])).collect();
         rows.iter().map(row).collect()
     };
+    let short = |columns: &[&str]| -> Vec<Vec<String>> {
+        let row = |row: &Value| columns.iter().map(|name| shown_cell(name, &row[*name])).collect();
+        rows.iter().map(row).collect()
+    };
     match format {
         Format::Json => Ok(output::json(answer)),
         Format::Csv => {
@@ -94,11 +102,26 @@ fn text(answer: &Value, format: Format, shown: &[&str]) -> Result<String, Failur
                 (0..shown.len()).filter(|index| NUMBERS.contains(&shown[*index])).collect();
             let mut text = match rows.is_empty() {
                 true => "Nothing found.\n".to_owned(),
-                false => output::table(shown, &cells(shown), &numbers),
+                false => output::table(shown, &short(shown), &numbers),
             };
             text.push_str(&footer(answer, rows.len()));
             Ok(text)
         }
+    }
+}
+
+/// A cell of a table: times without their zone, which is stated below, and no more of the
+/// parameters than fits.
+fn shown_cell(name: &str, value: &Value) -> String {
+    let text = output::cell(value);
+    match name {
+        "received_at" | "refused_at" => {
+            text.chars().take(TIME_CHARS).collect::<String>().replace('T', " ")
+        }
+        "parameters" if text.chars().count() > PARAMETERS_CHARS => {
+            text.chars().take(PARAMETERS_CHARS).chain(['…']).collect()
+        }
+        _ => text,
     }
 }
 

@@ -2,14 +2,9 @@
 
 use super::Failure;
 use crate::cli::asking::Format;
-use comfy_table::{
-    CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle, presets,
-};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
-
-/// Columns of a terminal that does not say its width, and in files.
-const WIDTH_DEFAULT: u16 = 120;
 
 /// Writes to standard output. A reader that has gone (`| head`) is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -39,28 +34,23 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
-/// Rows of text under a heading. `numbers` are columns that are aligned to the right.
+/// Rows of text under a heading. `numbers` are columns that are aligned to the right. Nothing is
+/// wrapped: ids are there to be copied.
 pub fn table(heading: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> String {
-    format!("{}\n", draw(presets::UTF8_FULL_CONDENSED, heading, rows, numbers))
+    draw(presets::UTF8_FULL_CONDENSED, heading, rows, numbers)
 }
 
-/// The same with few lines, for columns that are pictures: the column `whole` is never wrapped.
-pub fn chart(heading: &[&str], rows: &[Vec<String>], numbers: &[usize], whole: usize) -> String {
-    let mut table = draw(presets::UTF8_HORIZONTAL_ONLY, heading, rows, numbers);
-    if let Some(column) = table.column_mut(whole) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    format!("{table}\n")
+/// The same with no lines but the one below the heading, for columns that are pictures.
+pub fn chart(heading: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> String {
+    let style = TableStyle::new()
+        .header_separator(LineStyle::none().fill('─').junction('─').left('─').right('─'));
+    draw(style, heading, rows, numbers)
 }
 
-fn draw(style: TableStyle, heading: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> Table {
+fn draw(style: TableStyle, heading: &[&str], rows: &[Vec<String>], numbers: &[usize]) -> String {
     let mut table = Table::new();
     table.load_style(style);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    // Tests must not depend on the terminal that they happen to run in.
-    if cfg!(test) || !table.is_tty() {
-        table.set_width(WIDTH_DEFAULT);
-    }
+    table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading);
     for row in rows {
         table.add_row(row);
@@ -70,7 +60,8 @@ fn draw(style: TableStyle, heading: &[&str], rows: &[Vec<String>], numbers: &[us
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
+    let text = table.to_string();
+    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// The same as CSV (RFC 4180).
