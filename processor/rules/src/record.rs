@@ -95,6 +95,35 @@ impl DayShift {
 }
 
 impl Record {
+    /// One that is nothing yet, for a postback received at a time.
+    pub fn begin(
+        event: EventHash,
+        unique: Option<Unique>,
+        identity: Option<[u8; 16]>,
+        received_at: UnixMillis,
+    ) -> Self {
+        Self {
+            event,
+            unique,
+            kind: Kind::RejectedInAdvance,
+            revision: 0,
+            received_at,
+            counted_at: received_at,
+            happened_at: received_at,
+            succeeded_at: None,
+            due_at: None,
+            terms_version: None,
+            root_day: DayShift::Same,
+            offer_day: DayShift::Same,
+            over_limit: false,
+            flags: FlagSet::default(),
+            sale: None,
+            transaction: None,
+            identity,
+            changed: true,
+        }
+    }
+
     /// Appends the record; times are kept relative to the click's.
     pub fn encode(&self, clicked_at: UnixMillis, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.event.0);

@@ -3,11 +3,9 @@
 
 use crate::case::Case;
 use crate::click_state::ClickState;
-use crate::flags::FlagSet;
 use crate::identity::{self, Occurrence};
 use crate::keys::{self, ClickSlot, EventHash, Unique};
 use crate::read::Facts;
-use crate::record::Record;
 use crate::store::{Damaged, Store};
 use crate::timer_keys::{self, Timer};
 use schemas::time::HOUR_MS;
@@ -196,35 +194,4 @@ pub fn read_retry(value: &[u8]) -> Result<(UnixMillis, Unique), Damaged> {
     let damaged = Damaged { what: "a postback without a transaction" };
     let (until, unique) = keys::split_time(value).ok_or(damaged)?;
     Ok((until, Unique(unique.try_into().map_err(|_| damaged)?)))
-}
-
-impl Record {
-    /// One that is nothing yet, for a postback received at a time.
-    pub fn begin(
-        event: EventHash,
-        unique: Option<Unique>,
-        identity: Option<[u8; 16]>,
-        received_at: UnixMillis,
-    ) -> Self {
-        Self {
-            event,
-            unique,
-            kind: crate::kind::Kind::RejectedInAdvance,
-            revision: 0,
-            received_at,
-            counted_at: received_at,
-            happened_at: received_at,
-            succeeded_at: None,
-            due_at: None,
-            terms_version: None,
-            root_day: crate::record::DayShift::Same,
-            offer_day: crate::record::DayShift::Same,
-            over_limit: false,
-            flags: FlagSet::default(),
-            sale: None,
-            transaction: None,
-            identity,
-            changed: true,
-        }
-    }
 }
