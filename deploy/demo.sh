@@ -17,6 +17,7 @@ users=20
 reached=(20 12 6)
 ready_within_s=180
 visible_within_s=60
+stops_within_s=60
 phone='Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1'
 
 say() { printf '\n==> %s\n' "$*"; }
@@ -28,11 +29,21 @@ fail() {
 
 work=$(mktemp -d)
 running=
+# Ends gokart, by force when it does not end by itself in time; its exit code is the result.
+stop_gokart() {
+    local pid=$running code=0 tick
+    running=
+    kill -TERM "$pid" 2>/dev/null || true
+    for ((tick = 0; tick < stops_within_s * 5; tick++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.2
+    done
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" || code=$?
+    return "$code"
+}
 clean_up() {
-    if [ -n "$running" ]; then
-        kill "$running" 2>/dev/null || true
-        wait "$running" 2>/dev/null || true
-    fi
+    [ -z "$running" ] || stop_gokart || true
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -137,7 +148,7 @@ echo "1 forged signature: 403, nothing decided"
 say "waiting until all $accepted postbacks are decided and visible"
 for ((second = 0; ; second++)); do
     kill -0 "$running" 2>/dev/null || { running=; fail "gokart ended by itself"; }
-    visible=$("$gokart" report postbacks --limit 1000 --format json | grep -o '"postback_id"' | wc -l || true)
+    visible=$("$gokart" report postbacks --limit 1000 --format json | grep -oE '"postback_id": *"' | wc -l || true)
     [ "$visible" -lt "$accepted" ] || break
     [ "$second" -lt "$visible_within_s" ] || fail "only $visible of $accepted are visible after $visible_within_s s"
     sleep 1
@@ -155,9 +166,7 @@ say "gokart refused"
 "$gokart" refused
 
 say "stopping gokart"
-kill -TERM "$running"
 code=0
-wait "$running" || code=$?
-running=
+stop_gokart || code=$?
 [ "$code" -eq 0 ] || fail "gokart ended with exit code $code"
 echo "stopped, exit code 0; nothing is left behind"
