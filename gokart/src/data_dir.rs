@@ -42,7 +42,12 @@ impl DataDir {
         };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let probe = path.join(format!(".writable-{}", std::process::id()));
-        OpenOptions::new().write(true).create(true).truncate(true).open(&probe).map_err(unusable)?;
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&probe)
+            .map_err(unusable)?;
         std::fs::remove_file(&probe).map_err(unusable)?;
         Ok(Self { path: path.to_owned() })
     }
@@ -70,8 +75,12 @@ impl DataDir {
         // Written beside and renamed, so that a crash leaves a whole secret or none.
         let part = self.join(&format!(".{name}.{}", std::process::id()));
         let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&part)?;
             writeln!(file, "{}", value.trim())?;
             file.sync_all()?;
             std::fs::rename(&part, &path)

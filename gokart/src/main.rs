@@ -1,1 +1,53 @@
-fn main() {}
+//! The one binary: reads the command line and hands over to a role or a command.
+
+mod cli;
+mod client;
+mod commands;
+mod data_dir;
+mod engine;
+mod roles;
+mod settings;
+mod up;
+mod welcome;
+
+use clap::Parser;
+use cli::{Cli, Command, flags};
+use service::ServiceError;
+use service::logging::{self, LogFormat};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("gokart: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, ServiceError> {
+    let format = match cli.logging.log_format {
+        flags::LogFormat::Text => LogFormat::Text,
+        flags::LogFormat::Json => LogFormat::Json,
+    };
+    logging::init(format, &cli.logging.log_filter)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ServiceError::Failed(format!("no async runtime: {error}")))?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Up(it) => up::run(*it, &cli.logging).await?,
+            Command::Ingest(it) => roles::ingest(*it).await?,
+            Command::Processor(it) => roles::processor(*it).await?,
+            Command::Sink(it) => roles::sink(*it).await?,
+            Command::Admin(it) => roles::admin(*it).await?,
+            Command::Warehouse(it) => roles::warehouse(*it).await?,
+            Command::Ask(ask) => return Ok(commands::run(ask).await),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

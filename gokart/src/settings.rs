@@ -1,14 +1,19 @@
 //! From what was typed to what the crates are configured with.
 
 use crate::cli::flags;
-use crate::cli::roles::{IngestSettings, ProcessorSettings, SinkSettings};
+use crate::cli::roles::{
+    AdminSettings, IngestSettings, ProcessorSettings, SinkSettings, WarehouseSettings,
+};
 use crate::data_dir::{DataDir, read_secret_file};
+use admin::AdminConfig;
 use eventlog::local::{LocalConfig, Retention};
+use ingest::{IngestConfig, Rate};
 use keyring::Keyring;
 use processor::ProcessorConfig;
 use schemas::UnixMillis;
 use service::{Clock, ServiceError};
 use sink::{ClickHouseConfig, FlushLimits, SinkConfig};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,18 +65,17 @@ pub fn keyring(keys: &flags::Keys, development: Option<&DataDir>) -> Result<Keyr
             ));
         }
     };
-    Keyring::parse(&text)
-        .map_err(|error| ServiceError::Configuration(format!("the master keys in {origin}: {error}")))
+    Keyring::parse(&text).map_err(|error| {
+        ServiceError::Configuration(format!("the master keys in {origin}: {error}"))
+    })
 }
 
 pub fn local_log(up: &crate::cli::roles::Up, data: &DataDir, clock: &Clock) -> LocalConfig {
     let mut config = LocalConfig::new(data.join("log"), up.topics.partitions);
     config.fsync = up.disk.fsync == flags::Switch::On;
     config.min_free_disk_bytes = up.disk.min_free_disk;
-    let main = Retention {
-        age_ms: ms(up.retention.retention_age),
-        bytes: up.retention.retention_bytes,
-    };
+    let main =
+        Retention { age_ms: ms(up.retention.retention_age), bytes: up.retention.retention_bytes };
     config.retention.postbacks = main;
     config.retention.decisions = main;
     config.retention.clicks = Retention {
@@ -107,4 +111,119 @@ pub fn sink(settings: &SinkSettings, clickhouse: ClickHouseConfig) -> SinkConfig
         age_ms: ms(settings.flush_age),
     };
     config
+}
+
+pub fn ingest(settings: &IngestSettings, domains: &flags::Domains) -> IngestConfig {
+    // As many at once after a quiet time as in a second.
+    let rate = |per_second| Rate { per_second, burst: per_second };
+    IngestConfig {
+        listen: settings.listen,
+        base_domains: domains.base_domains.clone(),
+        country_header: settings.country_header.clone(),
+        client_address_header: settings.client_address_header.clone(),
+        token_chars: usize::from(settings.click_id_chars),
+        answer_timeout: settings.max_postback_wait,
+        click_record_wait: settings.max_click_wait,
+        postbacks_in_flight: settings.in_flight as usize,
+        clicks_in_flight: settings.clicks_in_flight as usize,
+        advertiser_rate: rate(settings.advertiser_rate),
+        unauthenticated_rate: rate(settings.address_rate),
+        click_rate: rate(settings.click_rate),
+        ..IngestConfig::default()
+    }
+}
+
+/// The embedded ClickHouse's two tokens.
+pub struct WarehouseTokens {
+    pub read: String,
+    pub write: String,
+}
+
+/// The user's own, or those in the data directory, made on first run.
+pub fn warehouse_tokens(
+    settings: &WarehouseSettings,
+    data: &DataDir,
+) -> Result<WarehouseTokens, ServiceError> {
+    let token = |own: &Option<PathBuf>, flag: &str, name: &str| match own {
+        Some(path) => read_secret_file(path, flag),
+        None => data.token(name),
+    };
+    Ok(WarehouseTokens {
+        read: token(
+            &settings.warehouse_read_token_file,
+            "--warehouse-read-token-file",
+            "warehouse-read.token",
+        )?,
+        write: token(
+            &settings.warehouse_write_token_file,
+            "--warehouse-write-token-file",
+            "warehouse-write.token",
+        )?,
+    })
+}
+
+/// The file name of the engine.
+const ENGINE: &str = "libchdb.so";
+
+/// The engine that was named, or the one that `make engine` or a package has put beside us.
+pub fn engine_library(given: Option<&Path>) -> Result<PathBuf, ServiceError> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    // target/<profile>/gokart → target/chdb/<version>/
+    let built =
+        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("chdb")));
+    let caches = built.into_iter().chain([PathBuf::from("target/chdb")]);
+    let versions = caches.flat_map(|cache| {
+        let mut found: Vec<PathBuf> = std::fs::read_dir(cache)
+            .map(|entries| entries.flatten().map(|entry| entry.path().join(ENGINE)).collect())
+            .unwrap_or_default();
+        found.sort();
+        found.into_iter().rev()
+    });
+    let installed =
+        ["/usr/local/lib/gokart", "/usr/lib/gokart"].map(|dir| Path::new(dir).join(ENGINE));
+    let mut places = versions.chain(installed);
+    places.find(|path| path.is_file()).ok_or_else(|| {
+        ServiceError::Failed(format!(
+            "the ClickHouse engine {ENGINE} is not in target/chdb nor in /usr/local/lib/gokart; fetch it with `make engine`, or name it with --engine-library"
+        ))
+    })
+}
+
+/// The file of the admin API's token in the data directory.
+pub const ADMIN_TOKEN: &str = "admin.token";
+
+/// The admin API. `local_url` is how links are written when the user says nothing.
+pub fn admin(
+    settings: &AdminSettings,
+    domains: &flags::Domains,
+    clickhouse: ClickHouseConfig,
+    data: &DataDir,
+    local_url: Option<String>,
+) -> Result<AdminConfig, ServiceError> {
+    let chosen = match (&settings.admin_token, &settings.admin_token_file) {
+        (Some(token), _) => Some(token.clone()),
+        (None, Some(path)) => Some(read_secret_file(path, "--admin-token-file")?),
+        (None, None) => None,
+    };
+    let first_domain = domains.base_domains.first().map_or("localhost", String::as_str);
+    let public_url = settings.public_url.clone().or(local_url);
+    Ok(AdminConfig {
+        listen: settings.admin_listen,
+        host_names: settings.admin_hosts.clone(),
+        token_chosen: chosen.is_some(),
+        token: match chosen {
+            Some(token) => token,
+            None => data.token(ADMIN_TOKEN)?,
+        },
+        clickhouse: admin::ClickHouse {
+            url: clickhouse.url,
+            user: clickhouse.user,
+            password: clickhouse.password,
+            database: clickhouse.database,
+        },
+        public_url: public_url.unwrap_or_else(|| format!("https://{first_domain}")),
+        query_timeout: settings.query_timeout,
+    })
 }

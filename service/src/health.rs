@@ -29,10 +29,14 @@ impl Readiness {
         ReadyFlag { name, readiness: self.clone() }
     }
 
-    /// The conditions that are not met; empty when ready.
+    /// The conditions that are not met; empty when ready. A process that has not named any
+    /// condition yet is not ready: it has only just begun.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<&'static str> {
         let conditions = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        if conditions.is_empty() {
+            return vec!["start"];
+        }
         conditions.iter().filter(|(_, met)| !**met).map(|(name, _)| *name).collect()
     }
 
@@ -54,6 +58,7 @@ mod tests {
     #[test]
     fn ready_when_every_condition_is_met() {
         let readiness = Readiness::new();
+        assert_eq!(readiness.waiting_for(), ["start"]);
         let (log, config) = (readiness.condition("log"), readiness.condition("config"));
         assert_eq!(readiness.waiting_for(), ["config", "log"]);
         log.set(true);

@@ -280,9 +280,17 @@ impl Stack {
             self.gokart_json(&["tracking-link", "--offer", offer, "--publisher", publisher])?;
         let link = link["tracking_link"].as_str().context("no tracking link")?;
         let (_, share) = link.rsplit_once("/c/").context("not a tracking link")?;
-        let answer = http::get(self.ingest, TENANT_HOST, &format!("/c/{share}{query}")).await?;
-        ensure!(answer.status == hyper::StatusCode::FOUND, "no redirect: {answer:?}");
-        click_id_of(answer.header("location"))
+        let path = format!("/c/{share}{query}");
+        // An ingester follows the configuration: a fresh one may not have this share yet.
+        self.eventually("a redirect", || async {
+            let answer = http::get(self.ingest, TENANT_HOST, &path).await?;
+            match answer.status {
+                hyper::StatusCode::FOUND => click_id_of(answer.header("location")).map(Some),
+                hyper::StatusCode::NOT_FOUND => Ok(None),
+                _ => bail!("no redirect: {answer:?}"),
+            }
+        })
+        .await
     }
 
     /// The path and query of an advertiser's postback URL, up to where parameters are added.

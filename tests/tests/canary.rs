@@ -6,6 +6,8 @@ use std::path::Path;
 use tests::stack::{Stack, TENANT_HOST};
 
 const ADVERTISER: &str = "brain-games";
+/// Refusals cut long values.
+const SHOWN_CHARS: usize = 40;
 
 /// Every file below a directory that holds one of the secrets, except the master key itself.
 fn files_with(directory: &Path, secrets: &[String], found: &mut Vec<String>) -> Result<()> {
@@ -60,7 +62,7 @@ async fn credentials_appear_nowhere() -> Result<()> {
     stack
         .eventually("the refusals", || async {
             let text = stack.gokart(&["refused", "--format", "json"])?;
-            Ok(text.contains(&click).then_some(()))
+            Ok(text.contains(&click[..SHOWN_CHARS]).then_some(()))
         })
         .await?;
     let shown = [

@@ -13,7 +13,12 @@ pub struct Logging {
     #[arg(long, global = true, env = "GOKART_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
     /// What is logged, e.g. `info` or `warn,ingest=debug`.
-    #[arg(long, global = true, env = "GOKART_LOG_FILTER", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        env = "GOKART_LOG_FILTER",
+        default_value = "info,fjall=warn,lsm_tree=warn"
+    )]
     pub log_filter: String,
 }
 

@@ -1,0 +1,146 @@
+//! One role of a cluster as a process: its log on Kafka, its metrics, its end.
+
+use crate::cli::{flags, roles};
+use crate::data_dir::DataDir;
+use crate::settings;
+use eventlog::kafka::{KafkaConfig, KafkaLog};
+use eventlog::{EventLog, OpenError};
+use service::{Clock, Readiness, ServiceError, Shutdown, bind, install_metrics};
+use std::sync::Arc;
+use warehouse::{Limits, WarehouseConfig};
+
+/// What every long-running process begins with.
+pub struct Base {
+    pub clock: Clock,
+    pub data: DataDir,
+    pub readiness: Readiness,
+    pub shutdown: Shutdown,
+}
+
+impl Base {
+    /// Opens the data directory, listens for signals, and serves `/metrics`, `/healthz` and
+    /// `/readyz`.
+    pub async fn start(
+        role: &str,
+        data: &flags::Data,
+        metrics: &flags::Metrics,
+    ) -> Result<Self, ServiceError> {
+        let clock = settings::clock(data)?;
+        let directory = DataDir::open(&data.data)?;
+        let (readiness, shutdown) = (Readiness::new(), Shutdown::new());
+        shutdown
+            .on_signals()
+            .map_err(|error| ServiceError::Failed(format!("no signal handlers: {error}")))?;
+        let listener = bind(metrics.metrics_listen, "metrics", "--metrics-listen").await?;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, role, "metrics and health listen");
+        }
+        // They outlive the role's own shutdown, so that its draining can be watched.
+        tokio::spawn(install_metrics()?.serve(listener, readiness.clone(), Shutdown::new()));
+        Ok(Self { clock, data: directory, readiness, shutdown })
+    }
+}
+
+/// An opening error as the process's own.
+pub fn open_error(error: OpenError) -> ServiceError {
+    match error {
+        OpenError::Configuration(reason) => ServiceError::Configuration(reason),
+        OpenError::Unavailable(reason) => ServiceError::Failed(reason),
+    }
+}
+
+/// The brokers in `kafka://host:port,…`.
+fn brokers(log: &flags::EventLog) -> Result<&str, ServiceError> {
+    match log.log.strip_prefix("kafka://") {
+        Some(brokers) => Ok(brokers.trim_end_matches('/')),
+        None if log.log == "local" => Err(ServiceError::Configuration(
+            "the local log belongs to one process: run `gokart up` for everything on one machine, or name a cluster with --log kafka://host:port".to_owned(),
+        )),
+        None => Err(ServiceError::Configuration(
+            "--log wants kafka://host:port[,host:port…] or local".to_owned(),
+        )),
+    }
+}
+
+async fn connect(log: &flags::EventLog, data: &DataDir) -> Result<Arc<KafkaLog>, ServiceError> {
+    let state_dir = data.join("state");
+    let mut config = KafkaConfig::new(brokers(log)?, log.topics.partitions, state_dir);
+    config.topic_prefix = log.topic_prefix.clone();
+    config.replication_factor = u32::from(log.replication);
+    config.properties = log.kafka_properties.clone();
+    config.retention_ms = Some(settings::ms(log.retention.retention_age));
+    KafkaLog::connect(config).await.map_err(open_error)
+}
+
+pub async fn ingest(role: roles::Ingest) -> Result<(), ServiceError> {
+    brokers(&role.log)?;
+    let keyring = Arc::new(settings::keyring(&role.keys, None)?);
+    let config = settings::ingest(&role.ingest, &role.domains);
+    let base = Base::start("ingest", &role.data, &role.metrics).await?;
+    let log = connect(&role.log, &base.data).await?;
+    let events: Arc<dyn EventLog> = log.clone();
+    ingest::run(config, events, keyring, base.clock, base.readiness, base.shutdown).await?;
+    log.close().await;
+    Ok(())
+}
+
+pub async fn processor(role: roles::Processor) -> Result<(), ServiceError> {
+    brokers(&role.log)?;
+    let keyring = Arc::new(settings::keyring(&role.keys, None)?);
+    let config = settings::processor(&role.processor);
+    let base = Base::start("processor", &role.data, &role.metrics).await?;
+    let log = connect(&role.log, &base.data).await?;
+    let ready = base.readiness.condition("processor: configuration read and group joined");
+    let events: Arc<dyn EventLog> = log.clone();
+    processor::run(config, events, keyring, base.clock, base.shutdown, ready).await?;
+    log.close().await;
+    Ok(())
+}
+
+pub async fn sink(role: roles::Sink) -> Result<(), ServiceError> {
+    brokers(&role.log)?;
+    let config = settings::sink(&role.sink, settings::clickhouse(&role.clickhouse)?);
+    let base = Base::start("sink", &role.data, &role.metrics).await?;
+    let log = connect(&role.log, &base.data).await?;
+    let ready = base.readiness.condition("sink: tables ready and group joined");
+    let events: Arc<dyn EventLog> = log.clone();
+    sink::run(config, events, base.clock, base.shutdown, ready).await?;
+    log.close().await;
+    Ok(())
+}
+
+pub async fn admin(role: roles::Admin) -> Result<(), ServiceError> {
+    brokers(&role.log)?;
+    let keyring = Arc::new(settings::keyring(&role.keys, None)?);
+    let clickhouse = settings::clickhouse(&role.clickhouse)?;
+    let base = Base::start("admin", &role.data, &role.metrics).await?;
+    let config = settings::admin(&role.admin, &role.domains, clickhouse, &base.data, None)?;
+    let log = connect(&role.log, &base.data).await?;
+    let events: Arc<dyn EventLog> = log.clone();
+    admin::run(config, events, keyring, base.clock, base.readiness, base.shutdown).await?;
+    log.close().await;
+    Ok(())
+}
+
+pub async fn warehouse(role: roles::Warehouse) -> Result<(), ServiceError> {
+    let base = Base::start("warehouse", &role.data, &role.metrics).await?;
+    let settings = &role.warehouse;
+    let tokens = settings::warehouse_tokens(settings, &base.data)?;
+    let config = WarehouseConfig {
+        library: settings::engine_library(settings.engine_library.as_deref())?,
+        data_dir: base.data.join("clickhouse"),
+        listen: settings.warehouse_listen,
+        host_names: settings.warehouse_hosts.clone(),
+        read_token: tokens.read,
+        write_token: tokens.write,
+        tokens_chosen: settings.warehouse_read_token_file.is_some()
+            && settings.warehouse_write_token_file.is_some(),
+        exit_with_stdin: role.stop_with_parent,
+        limits: Limits { server_memory_bytes: settings.warehouse_memory, ..Limits::default() },
+        readiness: base.readiness,
+    };
+    warehouse::run(config, base.shutdown).await.map_err(|error| match error.exit_code() {
+        78 => ServiceError::Configuration(error.to_string()),
+        _ => ServiceError::Failed(error.to_string()),
+    })
+}
