@@ -5,10 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub type Place = (Topic, u32);
 
+/// A partition as it was given to a member: at which epoch, because a member may take notice of it
+/// when somebody else has it already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    pub place: Place,
+    pub epoch: u64,
+}
+
 /// A change that a member has not taken notice of yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    Assigned(Vec<Place>),
+    Assigned(Vec<Grant>),
     Revoked(Vec<Place>),
 }
 
@@ -57,17 +65,17 @@ impl Group {
     /// Moves partitions to members.
     pub fn hand_over(&mut self, plan: Vec<(Place, u64)>) {
         let mut revoked: BTreeMap<u64, Vec<Place>> = BTreeMap::new();
-        let mut assigned: BTreeMap<u64, Vec<Place>> = BTreeMap::new();
+        let mut assigned: BTreeMap<u64, Vec<Grant>> = BTreeMap::new();
         for (place, to) in plan {
             let from = self.owner(place);
             if from == Some(to) {
                 continue;
             }
-            *self.epochs.entry(place).or_default() += 1;
             if let Some(from) = from {
                 revoked.entry(from).or_default().push(place);
             }
-            assigned.entry(to).or_default().push(place);
+            let grant = self.grant(place);
+            assigned.entry(to).or_default().push(grant);
         }
         for (member, places) in revoked {
             if let Some(member) = self.members.get_mut(&member) {
@@ -75,12 +83,19 @@ impl Group {
                 member.changes.push_back(Change::Revoked(places));
             }
         }
-        for (member, places) in assigned {
+        for (member, grants) in assigned {
             if let Some(member) = self.members.get_mut(&member) {
-                member.owned.extend(&places);
-                member.changes.push_back(Change::Assigned(places));
+                member.owned.extend(grants.iter().map(|grant| grant.place));
+                member.changes.push_back(Change::Assigned(grants));
             }
         }
+    }
+
+    /// Begins a new epoch of a partition.
+    fn grant(&mut self, place: Place) -> Grant {
+        let epoch = self.epochs.entry(place).or_default();
+        *epoch += 1;
+        Grant { place, epoch: *epoch }
     }
 
     pub fn owner(&self, place: Place) -> Option<u64> {
@@ -102,9 +117,9 @@ impl Group {
     /// Hands a partition to the same member anew.
     pub fn reopen(&mut self, member: u64, place: Place) {
         if self.owns(member, place) {
-            *self.epochs.entry(place).or_default() += 1;
+            let grant = self.grant(place);
             if let Some(member) = self.members.get_mut(&member) {
-                member.changes.push_back(Change::Assigned(vec![place]));
+                member.changes.push_back(Change::Assigned(vec![grant]));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Group members and processors of the simulation.
 
 use super::faults::Fate;
-use super::groups::{Change, Group};
+use super::groups::{Change, Grant, Group};
 use super::reader::SimulatedReader;
 use super::{Handle, PROCESSORS};
 use crate::{
@@ -56,19 +56,19 @@ pub struct SimulatedMember(pub Membership);
 #[async_trait]
 impl GroupMember for SimulatedMember {
     async fn next_event(&mut self, wait: Duration) -> Result<Option<GroupEvent>, ReadError> {
-        let places = match self.0.next_change(wait).await? {
+        let grants = match self.0.next_change(wait).await? {
             None => return Ok(None),
             Some(Change::Revoked(places)) => return Ok(Some(GroupEvent::Revoked(places))),
-            Some(Change::Assigned(places)) => places,
+            Some(Change::Assigned(grants)) => grants,
         };
         let group = self.0.group.clone();
-        let position = |(topic, partition)| {
+        let position = |Grant { place: (topic, partition), .. }| {
             self.0.handle.with(|world| {
                 let (next_offset, note) = world.position(&group, topic, partition);
                 Position { topic, partition, next_offset, note }
             })
         };
-        let positions = places.into_iter().map(position).collect::<Result<_, _>>()?;
+        let positions = grants.into_iter().map(position).collect::<Result<_, _>>()?;
         Ok(Some(GroupEvent::Assigned(positions)))
     }
 
@@ -94,25 +94,33 @@ impl GroupMember for SimulatedMember {
 
 pub struct SimulatedProcessor(pub Membership);
 
+impl SimulatedProcessor {
+    fn put_back(&self, is_empty: bool, rest: Change) -> Result<(), ReadError> {
+        if is_empty {
+            return Ok(());
+        }
+        self.0.in_group(|group| group.put_back(self.0.member, rest))
+    }
+}
+
 #[async_trait]
 impl ProcessorMember for SimulatedProcessor {
     async fn next_event(&mut self, wait: Duration) -> Result<Option<ProcessorEvent>, ReadError> {
-        let Some(change) = self.0.next_change(wait).await? else { return Ok(None) };
-        let (mut places, assigned) = match change {
-            Change::Assigned(places) => (places, true),
-            Change::Revoked(places) => (places, false),
-        };
-        let Some(place) = places.pop() else { return Ok(None) };
-        if !places.is_empty() {
-            let rest = if assigned { Change::Assigned(places) } else { Change::Revoked(places) };
-            self.0.in_group(|group| group.put_back(self.0.member, rest))?;
+        // One partition at a time: the rest of a change is put back.
+        match self.0.next_change(wait).await? {
+            None => Ok(None),
+            Some(Change::Revoked(mut places)) => {
+                let Some((_, partition)) = places.pop() else { return Ok(None) };
+                self.put_back(places.is_empty(), Change::Revoked(places))?;
+                Ok(Some(ProcessorEvent::Revoked(partition)))
+            }
+            Some(Change::Assigned(mut grants)) => {
+                let Some(Grant { place, epoch }) = grants.pop() else { return Ok(None) };
+                self.put_back(grants.is_empty(), Change::Assigned(grants))?;
+                let owned = SimulatedPartition::open(self.0.handle.clone(), place.1, epoch)?;
+                Ok(Some(ProcessorEvent::Assigned(Box::new(owned))))
+            }
         }
-        if !assigned {
-            return Ok(Some(ProcessorEvent::Revoked(place.1)));
-        }
-        let epoch = self.0.in_group(|group| group.epoch(place))?;
-        let owned = SimulatedPartition::open(self.0.handle.clone(), place.1, epoch)?;
-        Ok(Some(ProcessorEvent::Assigned(Box::new(owned))))
     }
 
     async fn reopen(&mut self, partition: u32) -> Result<(), ReadError> {

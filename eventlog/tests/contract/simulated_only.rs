@@ -138,3 +138,35 @@ async fn moved_partitions_and_crashes_fence() {
     assert!(log.bounds(Topic::Clicks, 0).await.is_err());
     assert!(restarted.bounds(Topic::Clicks, 0).await.is_ok());
 }
+
+/// A member may take notice of a partition when somebody else has it already, or has had it: what
+/// it gets is the partition as it was given, not as it is now.
+#[tokio::test]
+async fn an_assignment_noticed_too_late_cannot_commit() {
+    let log = SimulatedLog::new(1, 1);
+    log.append(Topic::Postbacks, 0, vec![record("a".to_string())]).await.unwrap();
+    let mut first = log.join_processors().await.unwrap();
+    let mut second = log.join_processors().await.unwrap();
+    log.move_partition(0, 1);
+    log.move_partition(0, 0);
+    log.move_partition(0, 1);
+    async fn assigned(member: &mut Box<dyn eventlog::ProcessorMember>) -> AssignedPartition {
+        loop {
+            match member.next_event(Duration::ZERO).await.unwrap() {
+                Some(ProcessorEvent::Assigned(owned)) => return owned,
+                Some(ProcessorEvent::Revoked(_)) => {}
+                None => panic!("not assigned"),
+            }
+        }
+    }
+    let stale =
+        [assigned(&mut first).await, assigned(&mut first).await, assigned(&mut second).await];
+    for mut owned in stale {
+        let commit = Commit { next_offset: 1, ..Commit::default() };
+        let answer = owned.commit(commit).await;
+        assert!(matches!(answer, Err(CommitError::Fenced(_))), "{answer:?}");
+    }
+    let commit = Commit { next_offset: 1, ..Commit::default() };
+    assert_eq!(assigned(&mut second).await.commit(commit).await, Ok(()));
+}
+type AssignedPartition = Box<dyn eventlog::OwnedPartition>;
