@@ -283,7 +283,8 @@ fn sub_ids(parameters: &Parameters) -> SubIds {
 }
 
 fn count_obstacle(obstacle: Obstacle) {
-    metrics::counter!("ingest_clicks_not_live_total", "obstacle" => obstacle.label()).increment(1);
+    metrics::counter!("gokart_ingest_clicks_not_live_total", "obstacle" => obstacle.label())
+        .increment(1);
 }
 
 #[cfg(test)]

@@ -73,9 +73,10 @@ impl Ingest {
         let (head, body) = request.into_parts();
         let (kind, answer) = self.answer(&head, body, peer).await;
         let outcome = answer.label();
-        metrics::counter!("ingest_requests_total", "route" => kind, "outcome" => outcome)
+        metrics::counter!("gokart_ingest_requests_total", "route" => kind, "outcome" => outcome)
             .increment(1);
-        metrics::histogram!("ingest_request_seconds", "route" => kind).record(began.elapsed());
+        metrics::histogram!("gokart_ingest_request_seconds", "route" => kind)
+            .record(began.elapsed());
         tracing::debug!(route = kind, outcome, "answered");
         reply(&answer, self.afterwards(kind, peer))
     }

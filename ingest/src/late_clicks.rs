@@ -75,5 +75,5 @@ impl LateClicks {
 
 /// Counts a click record by how it ended: `durable`, `late`, `lost`, or `over_quota`.
 pub fn count(outcome: &'static str) {
-    metrics::counter!("ingest_click_records_total", "outcome" => outcome).increment(1);
+    metrics::counter!("gokart_ingest_click_records_total", "outcome" => outcome).increment(1);
 }

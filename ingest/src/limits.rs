@@ -70,7 +70,7 @@ pub enum Importance {
 
 impl InFlight {
     fn new(name: &'static str, limit: usize) -> Arc<Self> {
-        let gauge = metrics::gauge!("ingest_in_flight", "kind" => name);
+        let gauge = metrics::gauge!("gokart_ingest_in_flight", "kind" => name);
         Arc::new(Self { taken: AtomicUsize::new(0), limit, gauge })
     }
 

@@ -69,7 +69,8 @@ impl Refusals {
         tenant: Option<&TenantId>,
         refused: impl FnOnce() -> Refused,
     ) {
-        metrics::counter!("ingest_refusals_total", "mismatch" => mismatch.code()).increment(1);
+        metrics::counter!("gokart_ingest_refusals_total", "mismatch" => mismatch.code())
+            .increment(1);
         let within_rate = match tenant {
             Some(tenant) => self.tenants.check_key(tenant).is_ok(),
             None => self.unknown_hosts.check().is_ok(),
@@ -114,5 +115,5 @@ fn redacted(refused: Refused, known: &Known) -> Refusal {
 }
 
 fn count_unlisted() {
-    metrics::counter!("ingest_refusals_unlisted_total").increment(1);
+    metrics::counter!("gokart_ingest_refusals_unlisted_total").increment(1);
 }

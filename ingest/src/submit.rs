@@ -69,7 +69,8 @@ impl Submitter {
     }
 
     fn complain(&self, topic: Topic, error: &str) {
-        metrics::counter!("ingest_append_failures_total", "topic" => topic.name()).increment(1);
+        metrics::counter!("gokart_ingest_append_failures_total", "topic" => topic.name())
+            .increment(1);
         if self.complaints.check().is_ok() {
             tracing::warn!(%topic, error, "the event log does not take records; senders are told to come back");
         }

@@ -74,7 +74,7 @@ impl Flusher {
         if let Interruption::Yes(how) = self.guard(membership, plan, work).await? {
             return Ok(how);
         }
-        metrics::counter!("sink_flushes_total", "cause" => "replay").increment(1);
+        metrics::counter!("gokart_sink_flushes_total", "cause" => "replay").increment(1);
         commit_done(membership, plan).await
     }
 

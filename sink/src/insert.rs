@@ -52,7 +52,7 @@ pub async fn insert<M: Record>(
             }
         }
     }
-    metrics::counter!("sink_rows_total", "table" => M::TABLE)
+    metrics::counter!("gokart_sink_rows_total", "table" => M::TABLE)
         .increment((rows.len() - refused.len()) as u64);
     Ok(refused)
 }
@@ -84,7 +84,7 @@ async fn insert_part<M: Record>(
                 return Err(Error::TableMismatch { table: M::TABLE, problem });
             }
             Meaning::Away(problem) => {
-                metrics::counter!("sink_retries_total", "what" => "insert").increment(1);
+                metrics::counter!("gokart_sink_retries_total", "what" => "insert").increment(1);
                 let (table, rows) = (M::TABLE, rows.len());
                 tracing::warn!(table, rows, problem, "ClickHouse did not take rows; trying again");
                 backoff.wait().await;

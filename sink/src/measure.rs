@@ -13,7 +13,7 @@ const FRESHNESS_STEP_MS: i64 = 5;
 /// Counts a flush that is visible at `now_ms`, and how long its rows took to get there since they
 /// reached us. Conversions are not among them: a held one is meant to come late.
 pub fn record_flush(rows: &Rows, took: Duration, now_ms: i64) {
-    metrics::histogram!("sink_flush_seconds").record(took.as_secs_f64());
+    metrics::histogram!("gokart_sink_flush_seconds").record(took.as_secs_f64());
     let clicks = rows.clicks.iter().map(|row| row.message.clicked_at.0);
     let postbacks = rows.postbacks.iter().map(|row| row.message.received_at.0);
     let mut steps: BTreeMap<i64, usize> = BTreeMap::new();
@@ -21,7 +21,7 @@ pub fn record_flush(rows: &Rows, took: Duration, now_ms: i64) {
         let age_ms = now_ms.saturating_sub(received_at).max(0);
         *steps.entry(age_ms / FRESHNESS_STEP_MS).or_default() += 1;
     }
-    let histogram = metrics::histogram!("sink_freshness_seconds");
+    let histogram = metrics::histogram!("gokart_sink_freshness_seconds");
     for (step, count) in steps {
         histogram.record_many((step * FRESHNESS_STEP_MS) as f64 / 1_000.0, count);
     }
@@ -34,7 +34,7 @@ pub async fn record_lag(log: Arc<dyn EventLog>, committed: Vec<(Source, Offset)>
         if let Ok(bounds) = log.bounds(topic, partition).await {
             let labels = [("topic", topic.name().to_owned()), ("partition", partition.to_string())];
             let lag = bounds.end.saturating_sub(next_offset);
-            metrics::gauge!("sink_lag_records", &labels).set(lag as f64);
+            metrics::gauge!("gokart_sink_lag_records", &labels).set(lag as f64);
         }
     }
 }

@@ -43,7 +43,7 @@ impl Membership {
                 Ok(None) => return Ok(()),
                 Ok(Some(event)) => self.apply(event),
                 Err(ReadError::Unavailable(problem)) => {
-                    metrics::counter!("sink_retries_total", "what" => "group").increment(1);
+                    metrics::counter!("gokart_sink_retries_total", "what" => "group").increment(1);
                     tracing::warn!(problem, "the event log does not answer");
                     return Ok(());
                 }
@@ -103,7 +103,7 @@ impl Membership {
                     return Ok(Committed::Fenced);
                 }
                 Err(CommitError::Unavailable(problem) | CommitError::Unknown(problem)) => {
-                    metrics::counter!("sink_retries_total", "what" => "commit").increment(1);
+                    metrics::counter!("gokart_sink_retries_total", "what" => "commit").increment(1);
                     tracing::warn!(problem, "offsets cannot be committed; trying again");
                     backoff.wait().await;
                 }

@@ -74,7 +74,7 @@ impl Plan {
     }
 }
 
-/// Why a plan was closed; the label of the metric `sink_flushes_total`.
+/// Why a plan was closed; the label of the metric `gokart_sink_flushes_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     Rows,

@@ -171,7 +171,7 @@ async fn open(
 }
 
 async fn unavailable(source: Source, problem: &str, backoff: &mut Backoff) {
-    metrics::counter!("sink_retries_total", "what" => "read").increment(1);
+    metrics::counter!("gokart_sink_retries_total", "what" => "read").increment(1);
     tracing::warn!(topic = %source.0, partition = source.1, problem, "the event log cannot be read");
     backoff.wait().await;
 }

@@ -131,7 +131,8 @@ impl Sink {
                         Flushed::Done => {}
                         other => return Ok(other),
                     }
-                    metrics::counter!("sink_flushes_total", "cause" => cause.code()).increment(1);
+                    metrics::counter!("gokart_sink_flushes_total", "cause" => cause.code())
+                        .increment(1);
                     continue;
                 }
                 Due::At(at_ms) => at_ms.saturating_sub(self.elapsed_ms()).max(0),

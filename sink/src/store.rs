@@ -100,7 +100,8 @@ impl Store {
                 }
                 // Unknown too: the table collapses one that is there twice.
                 Err(error) => {
-                    metrics::counter!("sink_retries_total", "what" => "dead-letter").increment(1);
+                    metrics::counter!("gokart_sink_retries_total", "what" => "dead-letter")
+                        .increment(1);
                     tracing::warn!(%error, "dead letters cannot be written; trying again");
                     backoff.wait().await;
                 }
@@ -115,7 +116,7 @@ impl Store {
 }
 
 fn count(cause: &'static str, letters: usize) {
-    metrics::counter!("sink_dead_letters_total", "cause" => cause).increment(letters as u64);
+    metrics::counter!("gokart_sink_dead_letters_total", "cause" => cause).increment(letters as u64);
 }
 
 fn without_value(at: UnixMillis) -> Record {

@@ -146,7 +146,7 @@ fn run_insert(
         }
     }
     let summary = stream.finish()?;
-    metrics::counter!("warehouse_rows_written_total").increment(summary.written_rows);
+    metrics::counter!("gokart_warehouse_rows_written_total").increment(summary.written_rows);
     out.begin(Head { format: insert.format.clone(), summary });
     Ok(())
 }

@@ -69,9 +69,10 @@ impl Server {
     async fn answer_query(&self, request: Request<Incoming>) -> Reply {
         let began = Instant::now();
         let result = self.run_query(request).await;
-        metrics::histogram!("warehouse_first_byte_seconds").record(began.elapsed().as_secs_f64());
+        metrics::histogram!("gokart_warehouse_first_byte_seconds")
+            .record(began.elapsed().as_secs_f64());
         let outcome = if result.is_ok() { "done" } else { "failed" };
-        metrics::counter!("warehouse_statements_total", "outcome" => outcome).increment(1);
+        metrics::counter!("gokart_warehouse_statements_total", "outcome" => outcome).increment(1);
         result.unwrap_or_else(|error| exception_reply(&error))
     }
 

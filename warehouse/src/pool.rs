@@ -76,10 +76,10 @@ impl Pool {
         let Ok(_place) = Arc::clone(&self.queued).try_acquire_owned() else {
             return Err(busy("too many statements wait already"));
         };
-        metrics::gauge!("warehouse_statements_waiting").increment(1.0);
+        metrics::gauge!("gokart_warehouse_statements_waiting").increment(1.0);
         let waited =
             tokio::time::timeout(self.limits.queue_wait, Arc::clone(threads).acquire_owned()).await;
-        metrics::gauge!("warehouse_statements_waiting").decrement(1.0);
+        metrics::gauge!("gokart_warehouse_statements_waiting").decrement(1.0);
         match waited {
             Ok(Ok(permit)) => Ok(Permit { _permit: permit }),
             Ok(Err(_)) => Err(busy("the warehouse is stopping")),

@@ -132,6 +132,6 @@ async fn credentials_are_nowhere() {
         assert!(!refusals.contains(altered.as_str()), "{altered} is in the refusals");
     }
     assert!(places[1].1.contains("answered"), "logs were caught");
-    assert!(places[2].1.contains("ingest_requests_total"), "metrics were caught");
+    assert!(places[2].1.contains("gokart_ingest_requests_total"), "metrics were caught");
     assert!(refusals.contains("[redacted]"));
 }
