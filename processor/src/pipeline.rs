@@ -8,14 +8,14 @@ use crate::config::{
 };
 use crate::overlay::Overlay;
 use crate::partition_clock::PartitionClock;
-use crate::resolve::{CLICK_PARAMETER, resolve};
+use crate::resolve::{CLICK_PARAMETER, Resolution, resolve};
 use crate::{ProcessorConfig, ProcessorError};
 use bytes::Bytes;
 use eventlog::{Batch, Commit, OwnedPartition, PartitionState, ReadLimit, Record, StoredRecord};
 use keyring::Keyring;
 use rules::{MoreDue, Output, StepInput, Store};
 use schemas::codec::encode;
-use schemas::{Catalog, DeadLetter, Input, Topic, UnixMillis, topic::partition_of};
+use schemas::{Catalog, DeadLetter, Input, OfferId, Topic, UnixMillis, topic::partition_of};
 use service::{Clock, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,8 @@ use tokio::sync::watch;
 
 const READ_LIMIT: ReadLimit =
     ReadLimit { records: BATCH_RECORDS_MAX, bytes: BATCH_BYTES_MAX, wait: IDLE_TICK };
+/// Where the version of the configuration stands in the partition's state that it has been told.
+const CONFIG_VERSION_KEY: &[u8] = b"\0configuration";
 /// Hexadecimal characters kept of a record that cannot be read.
 const DEAD_LETTER_HEX_MAX: usize = 64 * 1024;
 
@@ -47,11 +49,14 @@ pub async fn run_partition(
 ) -> Result<(), ProcessorError> {
     let partition = owned.partition();
     while !stop.is_triggered() {
+        // Taken before reading: what comes while this process is suspended after it is not passed.
+        let asked_at = UnixMillis(context.clock.now());
         let batch =
             owned.read(READ_LIMIT).await.map_err(|e| ProcessorError::from_read(partition, e))?;
+        let input = Asked { batch: &batch, asked_at };
         let mut done = 0;
         loop {
-            let step = decide(&context, owned.state(), partition, &batch, done)?;
+            let step = decide(&context, owned.state(), partition, input, done)?;
             done = step.records_done;
             if let Some(commit) = step.commit {
                 let began = Instant::now();
@@ -61,13 +66,53 @@ pub async fn run_partition(
                     .map_err(|e| ProcessorError::from_commit(partition, e))?;
                 metrics::histogram!("gokart_processor_commit_seconds").record(began.elapsed());
             }
-            if step.is_batch_done {
-                break;
+            match step.next {
+                Next::Batch => break,
+                Next::SameBatch => {}
+                Next::Configuration(version) => {
+                    if !reaches_version(&context, partition, version, &stop).await {
+                        return Ok(());
+                    }
+                }
             }
         }
         position.store(batch.next_offset, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Waits for a version of the configuration that some click has seen, which is on its way; false
+/// when told to stop. Deciding without it would refuse what the offer pays for.
+async fn reaches_version(context: &Context, partition: u32, version: u64, stop: &Shutdown) -> bool {
+    let mut catalog = context.catalog.clone();
+    tracing::warn!(
+        partition,
+        version,
+        "a click knows a newer configuration than this processor has read; waiting for it"
+    );
+    tokio::select! {
+        biased;
+        () = stop.wait() => false,
+        reached = catalog.wait_for(|catalog| catalog.version >= version) => reached.is_ok(),
+    }
+}
+
+/// A batch, and the wall clock when it was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub batch: &'a Batch,
+    pub asked_at: UnixMillis,
+}
+
+/// What to do after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// All records are decided and no timer is due: read on.
+    Batch,
+    /// The commit was full: decide the rest of this batch.
+    SameBatch,
+    /// The next record's click is of this version of the configuration, which is not read yet.
+    Configuration(u64),
 }
 
 /// One commit's worth of a batch.
@@ -77,16 +122,15 @@ pub struct Step {
     pub commit: Option<Commit>,
     /// Records of the batch that are done with, counted from its beginning.
     pub records_done: usize,
-    /// All records are, and no timer is due.
-    pub is_batch_done: bool,
+    pub next: Next,
 }
 
-/// Decides the records of `batch` from index `begin` on, as far as one commit goes.
+/// Decides the records of the batch from index `begin` on, as far as one commit goes.
 pub fn decide(
     context: &Context,
     state: &dyn PartitionState,
     partition: u32,
-    batch: &Batch,
+    Asked { batch, asked_at }: Asked<'_>,
     begin: usize,
 ) -> Result<Step, ProcessorError> {
     let catalog = Arc::clone(&context.catalog.borrow());
@@ -106,18 +150,25 @@ pub fn decide(
     let mut clock = PartitionClock::from_state(stored.as_deref());
     let clock_before = clock;
 
+    worker.take_configuration(clock.now())?;
     let mut done = begin;
     let mut timers = MoreDue::No;
+    let mut unread_version = None;
     for stored in batch.records.get(begin..).unwrap_or_default() {
         match Input::decode(&stored.record.value) {
             Ok(input) => {
+                let click = worker.open(&input);
+                unread_version = click.version().filter(|version| *version > catalog.version);
+                if unread_version.is_some() {
+                    break;
+                }
                 clock.see_record(input.received_at(), wall);
                 // A timer fires before a record that is later than it.
                 timers = worker.fire_due(clock.now().plus_ms(-1))?;
                 if timers == MoreDue::Yes {
                     break;
                 }
-                worker.step(stored, &input, clock.now())?;
+                worker.step(stored, &input, &click, clock.now())?;
             }
             Err(error @ schemas::DecodeError::Malformed(_)) => {
                 worker.dead_letter(stored, error.to_string());
@@ -134,7 +185,7 @@ pub fn decide(
     let all_read = done >= batch.records.len();
     if all_read {
         if batch.at_end {
-            clock.see_end(wall, context.config.clock_allowance_ms);
+            clock.see_end(asked_at, context.config.clock_allowance_ms);
         }
         timers = worker.fire_due(clock.now())?;
     }
@@ -156,7 +207,12 @@ pub fn decide(
         }
         Some(Commit { outputs, state_changes: worker.store.into_changes(), next_offset })
     };
-    Ok(Step { commit, records_done: done, is_batch_done: all_read && timers == MoreDue::No })
+    let next = match unread_version {
+        Some(version) => Next::Configuration(version),
+        None if all_read && timers == MoreDue::No => Next::Batch,
+        None => Next::SameBatch,
+    };
+    Ok(Step { commit, records_done: done, next })
 }
 
 /// The decisions of one commit as they come together.
@@ -185,22 +241,47 @@ impl Worker<'_> {
         Ok(more)
     }
 
+    /// Once for each version of the configuration: offers and shares may have become available.
+    fn take_configuration(&mut self, now: UnixMillis) -> Result<(), ProcessorError> {
+        let failed = |error| ProcessorError::from_state(self.partition, error);
+        let version = self.catalog.version.to_be_bytes();
+        let mut known = Vec::new();
+        self.store.get(CONFIG_VERSION_KEY, &mut known).map_err(failed)?;
+        if known == version {
+            return Ok(());
+        }
+        self.store.put(CONFIG_VERSION_KEY, &version).map_err(failed)?;
+        let (partition, partitions) = (self.partition, self.context.partitions);
+        let owns = |root: &OfferId| partition_of(root, partitions) == partition;
+        rules::configuration_changed(&mut self.store, self.catalog, owns, now, &mut self.out)
+            .map_err(failed)?;
+        self.collect(now);
+        Ok(())
+    }
+
+    /// Opens the click id that an input carries.
+    fn open(&self, input: &Input) -> Resolution {
+        let token = match input {
+            Input::Postback(postback) => postback.parameter(CLICK_PARAMETER),
+            Input::Command(command) => Some(command.click_id.as_str()),
+            Input::ClickDetails(_) => None,
+        };
+        resolve(&self.context.keyring, token, self.partition, self.context.partitions)
+    }
+
     fn step(
         &mut self,
         stored: &StoredRecord,
         input: &Input,
+        click: &Resolution,
         now: UnixMillis,
     ) -> Result<(), ProcessorError> {
-        let (keyring, partitions) = (&self.context.keyring, self.context.partitions);
-        let open = |token: Option<&str>| resolve(keyring, token, self.partition, partitions);
-        let click;
+        let partitions = self.context.partitions;
         let step_input = match input {
             Input::Postback(postback) => {
-                click = open(postback.parameter(CLICK_PARAMETER));
                 click.reference().map(|click| StepInput::Postback { postback, click })
             }
             Input::Command(command) => {
-                click = open(Some(&command.click_id));
                 click.reference().map(|click| StepInput::Command { command, click })
             }
             Input::ClickDetails(details) => match partition_of(&details.root_offer, partitions) {

@@ -37,6 +37,14 @@ pub(crate) fn resolve(
 }
 
 impl Resolution {
+    /// The version of the configuration that the click was made with.
+    pub(crate) fn version(&self) -> Option<u64> {
+        match self {
+            Self::Click(click) => Some(click.config_version),
+            Self::Missing | Self::Invalid | Self::WrongPartition(_) => None,
+        }
+    }
+
     /// As the rules see it; none for what must not be decided here.
     pub(crate) fn reference(&self) -> Result<ClickReference<'_>, u32> {
         match self {

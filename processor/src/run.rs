@@ -50,6 +50,7 @@ pub async fn run(
         running: BTreeMap::new(),
         to_reopen: BTreeSet::new(),
         tasks: JoinSet::new(),
+        last_turn: 0,
     };
     let following = async {
         while !shutdown.is_triggered() {
@@ -75,10 +76,18 @@ pub async fn run(
     followed.and(decided)
 }
 
-type PartitionResult = (u32, Result<(), ProcessorError>);
+/// Which loop ended, and how.
+struct Ended {
+    partition: u32,
+    turn: u64,
+    outcome: Result<(), ProcessorError>,
+}
 
 /// A partition's loop, seen from outside.
 struct Running {
+    /// Counts the loops of this process. A partition that comes back soon has a new loop before
+    /// the old one, still in its last commit, has ended.
+    turn: u64,
     stop: Shutdown,
     position: Arc<AtomicU64>,
 }
@@ -91,7 +100,8 @@ struct Group {
     running: BTreeMap<u32, Running>,
     /// Interrupted, and not yet asked for again.
     to_reopen: BTreeSet<u32>,
-    tasks: JoinSet<PartitionResult>,
+    tasks: JoinSet<Ended>,
+    last_turn: u64,
 }
 
 impl Group {
@@ -135,13 +145,17 @@ impl Group {
         tracing::info!(partition, offset = owned.next_offset(), "deciding a partition");
         let stop = Shutdown::new();
         let position = Arc::new(AtomicU64::new(owned.next_offset()));
-        let running = Running { stop: stop.clone(), position: Arc::clone(&position) };
+        self.last_turn += 1;
+        let turn = self.last_turn;
+        let running = Running { turn, stop: stop.clone(), position: Arc::clone(&position) };
         if let Some(before) = self.running.insert(partition, running) {
             before.stop.trigger();
         }
         let context = self.context.clone();
-        self.tasks
-            .spawn(async move { (partition, run_partition(owned, context, position, stop).await) });
+        self.tasks.spawn(async move {
+            let outcome = run_partition(owned, context, position, stop).await;
+            Ended { partition, turn, outcome }
+        });
         self.report();
     }
 
@@ -183,15 +197,16 @@ impl Group {
         }
     }
 
-    fn partition_ended(
-        &mut self,
-        ended: Result<PartitionResult, JoinError>,
-    ) -> Result<(), ServiceError> {
-        let (partition, outcome) = ended.map_err(|error| {
+    fn partition_ended(&mut self, ended: Result<Ended, JoinError>) -> Result<(), ServiceError> {
+        let Ended { partition, turn, outcome } = ended.map_err(|error| {
             ServiceError::Failed(format!("the processor stops: a partition's loop died: {error}"))
         })?;
+        let is_superseded = self.running.get(&partition).is_some_and(|now| now.turn != turn);
         match outcome {
             Ok(()) => {}
+            // What became of the loop before says nothing about the one that has the partition now.
+            Err(ProcessorError::Lost { .. } | ProcessorError::Interrupted { .. })
+                if is_superseded => {}
             Err(error @ ProcessorError::Lost { .. }) => {
                 tracing::info!(%error, "letting go");
                 self.stop(partition);

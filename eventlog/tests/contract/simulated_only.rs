@@ -2,7 +2,10 @@
 
 use crate::support::{LIMIT, NOW, read_all, values};
 use eventlog::simulated::{Faults, Random, SimulatedLog};
-use eventlog::{AppendError, Commit, CommitError, EventLog, ProcessorEvent, Record};
+use eventlog::{
+    AppendError, Commit, CommitError, EventLog, OwnedPartition, ProcessorEvent, ProcessorMember,
+    Record,
+};
 use schemas::Topic;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -139,6 +142,17 @@ async fn moved_partitions_and_crashes_fence() {
     assert!(restarted.bounds(Topic::Clicks, 0).await.is_ok());
 }
 
+/// The next partition that a member is given.
+async fn assigned(member: &mut dyn ProcessorMember) -> Box<dyn OwnedPartition> {
+    loop {
+        match member.next_event(Duration::ZERO).await.unwrap() {
+            Some(ProcessorEvent::Assigned(owned)) => return owned,
+            Some(ProcessorEvent::Revoked(_)) => {}
+            None => panic!("not assigned"),
+        }
+    }
+}
+
 /// A member may take notice of a partition when somebody else has it already, or has had it: what
 /// it gets is the partition as it was given, not as it is now.
 #[tokio::test]
@@ -150,23 +164,13 @@ async fn an_assignment_noticed_too_late_cannot_commit() {
     log.move_partition(0, 1);
     log.move_partition(0, 0);
     log.move_partition(0, 1);
-    async fn assigned(member: &mut Box<dyn eventlog::ProcessorMember>) -> AssignedPartition {
-        loop {
-            match member.next_event(Duration::ZERO).await.unwrap() {
-                Some(ProcessorEvent::Assigned(owned)) => return owned,
-                Some(ProcessorEvent::Revoked(_)) => {}
-                None => panic!("not assigned"),
-            }
-        }
-    }
     let stale =
-        [assigned(&mut first).await, assigned(&mut first).await, assigned(&mut second).await];
+        [assigned(&mut *first).await, assigned(&mut *first).await, assigned(&mut *second).await];
     for mut owned in stale {
         let commit = Commit { next_offset: 1, ..Commit::default() };
         let answer = owned.commit(commit).await;
         assert!(matches!(answer, Err(CommitError::Fenced(_))), "{answer:?}");
     }
     let commit = Commit { next_offset: 1, ..Commit::default() };
-    assert_eq!(assigned(&mut second).await.commit(commit).await, Ok(()));
+    assert_eq!(assigned(&mut *second).await.commit(commit).await, Ok(()));
 }
-type AssignedPartition = Box<dyn eventlog::OwnedPartition>;

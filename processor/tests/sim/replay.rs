@@ -1,0 +1,216 @@
+//! The history as one undisturbed process would have decided it: the same records in log order,
+//! with the clock and the configuration that each commit had, on one plain map.
+
+use super::Broken;
+use super::history::{Past, Taken, Written};
+use super::offers::{KEYRING, PARTITIONS};
+use eventlog::StoredRecord;
+use processor::ProcessorConfig;
+use rules::{ClickReference, MoreDue, Output, StepInput};
+use schemas::codec::encode;
+use schemas::topic::partition_of;
+use schemas::{Input, OfferId, ResolvedClick, Topic, UnixMillis};
+use std::collections::BTreeMap;
+
+/// Plain state.
+#[derive(Default)]
+struct Plain(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl rules::Store for Plain {
+    type Error = rules::Damaged;
+
+    fn get(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, rules::Damaged> {
+        let Some(stored) = self.0.get(key) else { return Ok(false) };
+        value.clone_from(stored);
+        Ok(true)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), rules::Damaged> {
+        self.0.insert(key.to_vec(), value.to_vec());
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), rules::Damaged> {
+        self.0.remove(key);
+        Ok(())
+    }
+
+    fn first_in(
+        &mut self,
+        from: &[u8],
+        end: &[u8],
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<bool, rules::Damaged> {
+        let mut entries = self.0.iter().skip_while(|(k, _)| k.as_slice() < from);
+        let Some((k, v)) = entries.next().filter(|(k, _)| k.as_slice() < end) else {
+            return Ok(false);
+        };
+        key.clone_from(k);
+        value.clone_from(v);
+        Ok(true)
+    }
+}
+
+pub struct Replay {
+    partition: u32,
+    store: Plain,
+    clock: UnixMillis,
+    version: u64,
+    out: Output,
+    outputs: Vec<Written>,
+}
+
+impl Replay {
+    /// Decides a partition's whole past again; every commit must have said the same.
+    pub fn of(partition: u32, past: &Past, input: &[StoredRecord]) -> Result<Self, Broken> {
+        let mut replay = Self {
+            partition,
+            store: Plain::default(),
+            clock: UnixMillis(0),
+            version: 0,
+            out: Output::default(),
+            outputs: Vec::new(),
+        };
+        let mut done = 0;
+        for (number, taken) in past.taken.iter().enumerate() {
+            if taken.from != done {
+                let detail = format!(
+                    "partition {partition}: commit {number} begins at {}, the one before ended at {done}",
+                    taken.from
+                );
+                return Err(Broken::new("commits follow on one another", detail));
+            }
+            let (from, end) = (taken.from as usize, taken.next as usize);
+            let records = input.get(from..end).ok_or_else(|| {
+                Broken::new("commits follow on one another", format!("{from}..{end} is no range"))
+            })?;
+            replay.commit(taken, records).map_err(|damaged| {
+                Broken::new("the rules can read their own state", damaged.to_string())
+            })?;
+            replay.compare(number, taken)?;
+            done = taken.next;
+        }
+        match input.len() as u64 {
+            end if end == done => Ok(replay),
+            end => {
+                let detail = format!("partition {partition}: {done} of {end} records");
+                Err(Broken::new("every record is decided", detail))
+            }
+        }
+    }
+
+    fn commit(&mut self, taken: &Taken, records: &[StoredRecord]) -> Result<(), rules::Damaged> {
+        if self.version != taken.catalog.version {
+            self.version = taken.catalog.version;
+            let Self { partition, store, clock, out, .. } = self;
+            let owns = |root: &OfferId| partition_of(root, PARTITIONS) == *partition;
+            rules::configuration_changed(store, &taken.catalog, owns, *clock, out)?;
+            self.collect();
+        }
+        for stored in records {
+            let Ok(input) = Input::decode(&stored.record.value) else {
+                let nothing = (Topic::DeadLetters, 0, Vec::new(), Vec::new());
+                self.outputs.push(nothing);
+                continue;
+            };
+            // The greatest time read, never above the wall clock.
+            self.clock = self.clock.max(input.received_at().min(taken.wall));
+            self.fire(taken, self.clock.plus_ms(-1))?;
+            self.step(taken, &input)?;
+        }
+        if taken.batch_done {
+            if taken.batch_at_end {
+                let allowance_ms = ProcessorConfig::default().clock_allowance_ms;
+                self.clock = self.clock.max(taken.asked_at.plus_ms(-allowance_ms));
+            }
+            self.fire(taken, self.clock)?;
+        }
+        Ok(())
+    }
+
+    fn fire(&mut self, taken: &Taken, clock: UnixMillis) -> Result<(), rules::Damaged> {
+        let all = usize::MAX;
+        let more = rules::fire_due(&mut self.store, &taken.catalog, clock, all, &mut self.out)?;
+        debug_assert_eq!(more, MoreDue::No);
+        self.collect();
+        Ok(())
+    }
+
+    fn step(&mut self, taken: &Taken, input: &Input) -> Result<(), rules::Damaged> {
+        let click = match input {
+            Input::Postback(postback) => postback.parameter("gk_click_id").unwrap_or_default(),
+            Input::Command(command) => &command.click_id,
+            Input::ClickDetails(_) => "",
+        };
+        let opened: Option<ResolvedClick> = KEYRING.open(click).ok();
+        if let Some(click) = &opened {
+            debug_assert_eq!(partition_of(&click.root_offer, PARTITIONS), self.partition);
+        }
+        let click = match (&opened, click) {
+            (Some(click), _) => ClickReference::Resolved(click),
+            (None, "") => ClickReference::Missing,
+            (None, _) => ClickReference::Invalid,
+        };
+        let step_input = match input {
+            Input::Postback(postback) => StepInput::Postback { postback, click },
+            Input::Command(command) => StepInput::Command { command, click },
+            Input::ClickDetails(details) => StepInput::ClickDetails(details),
+        };
+        rules::step(&mut self.store, &taken.catalog, step_input, self.clock, &mut self.out)?;
+        self.collect();
+        Ok(())
+    }
+
+    fn collect(&mut self) {
+        for decision in &self.out.decisions {
+            let written = (Topic::Decisions, self.partition, Vec::new(), encode(decision));
+            self.outputs.push(written);
+        }
+        for it in &self.out.availability {
+            let key = it.scope.key().into_bytes();
+            self.outputs.push((Topic::Availability, 0, key, encode(it)));
+        }
+        self.out.clear();
+    }
+
+    fn compare(&mut self, number: usize, taken: &Taken) -> Result<(), Broken> {
+        let expected = std::mem::take(&mut self.outputs);
+        let mut real = taken.outputs.clone();
+        for (topic, .., value) in &mut real {
+            // Where it stood and why is tested elsewhere; here it counts that there is one.
+            if *topic == Topic::DeadLetters {
+                value.clear();
+            }
+        }
+        if real == expected {
+            return Ok(());
+        }
+        let shown = |outputs: &[Written]| {
+            let line = |(topic, _, _, value): &Written| {
+                format!("  {topic}: {}\n", String::from_utf8_lossy(value))
+            };
+            outputs.iter().map(line).collect::<String>()
+        };
+        let detail = format!(
+            "partition {}, commit {number}, records {}..{}, should have written\n{}but wrote\n{}",
+            self.partition,
+            taken.from,
+            taken.next,
+            shown(&expected),
+            shown(&real)
+        );
+        Err(Broken::new("a commit writes what one undisturbed process would", detail))
+    }
+
+    /// Whether a disk holds the same state in the end.
+    pub fn ends_in(&self, state: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<(), Broken> {
+        if *state == self.store.0 {
+            return Ok(());
+        }
+        let differs = |key: &&Vec<u8>| state.get(*key) != self.store.0.get(*key);
+        let key = self.store.0.keys().chain(state.keys()).find(differs);
+        let detail = format!("partition {}: they differ at {key:?}", self.partition);
+        Err(Broken::new("the state is what one undisturbed process would have", detail))
+    }
+}

@@ -1,0 +1,101 @@
+//! The whole pipeline, from the ingesters to the tables, in one thread from a seed: the real
+//! `processor::run` over the simulated log, with everything going wrong that may.
+//!
+//! `GOKART_SIM_SEED` tells one story again, `GOKART_SIM_STEPS` makes stories longer,
+//! `GOKART_SIM_STORIES` tells more of them.
+
+mod sim;
+
+use sim::cluster::{Ending, tell};
+use sim::shrink::{report, shrink};
+use sim::story::Story;
+use sim::{Broken, Flaw};
+
+/// Steps of a story, and stories, in CI.
+const STEPS: usize = 300;
+const STORIES: u64 = 240;
+/// Stories within which every flaw must have shown.
+const STORIES_FOR_A_FLAW: u64 = 60;
+
+fn setting(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// Tells a story; one that breaks a law fails the test, as short as it can be told.
+fn check(seed: u64, steps: usize) -> Ending {
+    let story = Story::of(seed, steps);
+    tell(&story, Flaw::None).unwrap_or_else(|broken| {
+        let (told, broken) = shrink(&story, &broken, Flaw::None);
+        panic!("{}", report(&story, steps, &told, &broken))
+    })
+}
+
+/// Tells the stories of one half of the seeds, so that two threads have something to do.
+fn tell_stories(half: u64) {
+    let steps = setting("GOKART_SIM_STEPS").map_or(STEPS, |steps| steps as usize);
+    let stories = setting("GOKART_SIM_STORIES").unwrap_or(STORIES);
+    let seeds: Vec<u64> = match setting("GOKART_SIM_SEED") {
+        Some(seed) if half == 0 => vec![seed],
+        Some(_) => Vec::new(),
+        None => (0..stories).filter(|seed| seed % 2 == half).collect(),
+    };
+    let endings: Vec<Ending> = seeds.iter().map(|seed| check(*seed, steps)).collect();
+    let sum = |of: fn(&Ending) -> usize| endings.iter().map(of).sum::<usize>();
+    println!(
+        "{} stories of {steps} steps: {} postbacks, {} revisions, {} commits, {} repeated rows collapsed",
+        endings.len(),
+        sum(|it| it.postbacks),
+        sum(|it| it.revisions),
+        sum(|it| it.commits),
+        sum(|it| it.repeated_rows),
+    );
+}
+
+#[test]
+fn every_story_ends_well_even_seeds() {
+    tell_stories(0);
+}
+
+#[test]
+fn every_story_ends_well_odd_seeds() {
+    tell_stories(1);
+}
+
+#[test]
+fn a_seed_tells_the_same_story_twice() {
+    for seed in [1, 2, 3] {
+        let story = Story::of(seed, STEPS);
+        assert_eq!(story, Story::of(seed, STEPS));
+        assert_eq!(tell(&story, Flaw::None), tell(&story, Flaw::None), "seed {seed}");
+    }
+    assert_ne!(Story::of(1, STEPS), Story::of(2, STEPS));
+}
+
+/// The first story that a pipeline with this flaw does not survive.
+fn check_found(flaw: Flaw) -> (Story, Broken) {
+    let found = (0..STORIES_FOR_A_FLAW).find_map(|seed| {
+        let story = Story::of(seed, STEPS);
+        tell(&story, flaw).err().map(|broken| (story, broken))
+    });
+    let (story, broken) = found.unwrap_or_else(|| panic!("nobody noticed {flaw:?}"));
+    println!("{flaw:?} shows at seed {}: {}", story.seed, broken.law);
+    (story, broken)
+}
+
+#[test]
+fn wrongly_built_pipelines_are_found_out() {
+    for flaw in Flaw::ALL {
+        check_found(flaw);
+    }
+}
+
+#[test]
+fn a_story_that_goes_wrong_is_told_shortly() {
+    let (story, broken) = check_found(Flaw::OutputsTwice);
+    let (told, still) = shrink(&story, &broken, Flaw::OutputsTwice);
+    assert_eq!(still.law, broken.law);
+    let text = report(&story, STEPS, &told, &still);
+    assert!(told.steps.len() <= 5, "{text}");
+    assert!(text.contains("a postback") && text.contains("make sim SEED="), "{text}");
+}
