@@ -140,7 +140,8 @@ type RoleEnd = Result<(), ServiceError>;
 #[derive(Default)]
 struct Roles {
     tasks: JoinSet<RoleEnd>,
-    names: HashMap<Id, &'static str>,
+    /// Those that have not ended.
+    running: HashMap<Id, &'static str>,
     switches: Vec<(&'static str, Shutdown)>,
 }
 
@@ -151,7 +152,7 @@ impl Roles {
     {
         let stop = Shutdown::new();
         let task = self.tasks.spawn(role(stop.clone()));
-        self.names.insert(task.id(), name);
+        self.running.insert(task.id(), name);
         self.switches.push((name, stop));
     }
 
@@ -186,35 +187,30 @@ impl Roles {
         }
     }
 
-    fn ended_early(&self, ended: Result<(Id, RoleEnd), JoinError>) -> RoleEnd {
+    /// Takes note of a role's end: its name and outcome.
+    fn ended(&mut self, ended: Result<(Id, RoleEnd), JoinError>) -> (&'static str, RoleEnd) {
         let (id, outcome) = match ended {
             Ok((id, outcome)) => (id, outcome),
-            Err(error) => (error.id(), Err(ServiceError::Failed(format!("it died: {error}")))),
+            Err(error) => (error.id(), Err(ServiceError::Failed(format!("a role died: {error}")))),
         };
-        let name = self.names.get(&id).copied().unwrap_or("a role");
-        match outcome {
-            Err(error) => Err(error),
-            Ok(()) => Err(ServiceError::Failed(format!("{name} ended without being told to"))),
-        }
+        (self.running.remove(&id).unwrap_or("a role"), outcome)
+    }
+
+    fn ended_early(&mut self, ended: Result<(Id, RoleEnd), JoinError>) -> RoleEnd {
+        let (name, outcome) = self.ended(ended);
+        outcome.and(Err(ServiceError::Failed(format!("{name} ended without being told to"))))
     }
 
     /// Stops the roles one after the other, the last started first, and gives the first error.
     async fn stop(mut self) -> RoleEnd {
         let mut first = Ok(());
-        let mut left: HashMap<Id, &str> = self.names.clone();
-        for (name, switch) in self.switches.iter().rev() {
+        for (name, switch) in std::mem::take(&mut self.switches).into_iter().rev() {
             switch.trigger();
-            while left.values().any(|running| running == name) {
+            while self.running.values().any(|running| *running == name) {
                 let Some(ended) = self.tasks.join_next_with_id().await else { break };
-                let (id, outcome) = match ended {
-                    Ok((id, outcome)) => (id, outcome),
-                    Err(error) => (error.id(), Err(ServiceError::Failed(error.to_string()))),
-                };
-                left.remove(&id);
+                let (_, outcome) = self.ended(ended);
                 first = first.and(outcome);
             }
-            // One that had ended before is not there to be waited for.
-            left.retain(|_, running| running != name);
         }
         first
     }
@@ -243,13 +239,16 @@ mod tests {
     #[tokio::test]
     async fn a_role_that_fails_ends_the_process_with_its_own_error() {
         let mut roles = Roles::default();
+        for name in ["admin", "ingest"] {
+            roles.start(name, |stop| async move {
+                stop.wait().await;
+                Ok(())
+            });
+        }
         roles.start("sink", |_| async { Err(ServiceError::Configuration("wrong".to_owned())) });
-        roles.start("ingest", |stop| async move {
-            stop.wait().await;
-            Ok(())
-        });
         let outcome = roles.until_stopped(&Shutdown::new()).await;
         assert_eq!(outcome, Err(ServiceError::Configuration("wrong".to_owned())));
+        // The others end, though the one that failed is not there to be waited for.
         assert_eq!(roles.stop().await, Ok(()));
     }
 }
