@@ -81,14 +81,14 @@ pub async fn run_partition(
     Ok(())
 }
 
-/// Waits for a version of the configuration that some click has seen, which is on its way; false
-/// when told to stop. Deciding without it would refuse what the offer pays for.
+/// Waits for a version of the configuration that others have seen, so it is on its way; false when
+/// told to stop. Deciding without it would refuse what an offer pays for.
 async fn reaches_version(context: &Context, partition: u32, version: u64, stop: &Shutdown) -> bool {
     let mut catalog = context.catalog.clone();
     tracing::warn!(
         partition,
         version,
-        "a click knows a newer configuration than this processor has read; waiting for it"
+        "a newer configuration is in force than this processor has read; waiting for it"
     );
     tokio::select! {
         biased;
@@ -111,7 +111,8 @@ pub enum Next {
     Batch,
     /// The commit was full: decide the rest of this batch.
     SameBatch,
-    /// The next record's click is of this version of the configuration, which is not read yet.
+    /// The next record's click, or the partition's past, is of this version of the configuration,
+    /// which is not read yet.
     Configuration(u64),
 }
 
@@ -150,7 +151,10 @@ pub fn decide(
     let mut clock = PartitionClock::from_state(stored.as_deref());
     let clock_before = clock;
 
-    worker.take_configuration(clock.now())?;
+    if let Some(version) = worker.take_configuration(clock.now())? {
+        let next = Next::Configuration(version);
+        return Ok(Step { commit: None, records_done: begin, next });
+    }
     let mut done = begin;
     let mut timers = MoreDue::No;
     let mut unread_version = None;
@@ -242,21 +246,24 @@ impl Worker<'_> {
     }
 
     /// Once for each version of the configuration: offers and shares may have become available.
-    fn take_configuration(&mut self, now: UnixMillis) -> Result<(), ProcessorError> {
+    /// Gives the version that this partition has been decided with, when that is a newer one than
+    /// this process has read: a partition's configuration never goes back.
+    fn take_configuration(&mut self, now: UnixMillis) -> Result<Option<u64>, ProcessorError> {
         let failed = |error| ProcessorError::from_state(self.partition, error);
-        let version = self.catalog.version.to_be_bytes();
-        let mut known = Vec::new();
-        self.store.get(CONFIG_VERSION_KEY, &mut known).map_err(failed)?;
-        if known == version {
-            return Ok(());
+        let mut stored = Vec::new();
+        self.store.get(CONFIG_VERSION_KEY, &mut stored).map_err(failed)?;
+        let known = stored.try_into().map_or(0, u64::from_be_bytes);
+        if known >= self.catalog.version {
+            return Ok(Some(known).filter(|known| *known > self.catalog.version));
         }
+        let version = self.catalog.version.to_be_bytes();
         self.store.put(CONFIG_VERSION_KEY, &version).map_err(failed)?;
         let (partition, partitions) = (self.partition, self.context.partitions);
         let owns = |root: &OfferId| partition_of(root, partitions) == partition;
         rules::configuration_changed(&mut self.store, self.catalog, owns, now, &mut self.out)
             .map_err(failed)?;
         self.collect(now);
-        Ok(())
+        Ok(None)
     }
 
     /// Opens the click id that an input carries.

@@ -4,6 +4,7 @@
 use super::Broken;
 use super::cluster::{Cluster, Ending, decision};
 use super::history::{Past, lock};
+use super::naive;
 use super::offers::{CLICK_POOL, PARTITIONS};
 use super::replay::Replay;
 use super::table::{Identity, Row};
@@ -29,6 +30,7 @@ pub async fn judge(cluster: &Cluster) -> Result<Ending, Broken> {
         let past = history.past(partition);
         commits += past.taken.len();
         let replay = Replay::of(partition, past, &inputs[&partition])?;
+        naive::agrees(partition, past, &inputs[&partition])?;
         log_holds_what_was_committed(past, &decisions[&partition])?;
         drop(history);
         for state in cluster.final_states(partition) {

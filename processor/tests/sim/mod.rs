@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod history;
 pub mod judge;
+pub mod naive;
 pub mod observed;
 pub mod offers;
 pub mod replay;

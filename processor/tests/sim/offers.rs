@@ -22,6 +22,9 @@ pub const CLICKS: usize = 16;
 pub const EVENT_NAMES: [&str; EVENTS] =
     ["Install", "s2s_level 200", "s2s_level 400", "purchase", "Install", "install", ""];
 pub const EVENTS: usize = 7;
+/// What a postback may name and report, in cents.
+pub const TRANSACTIONS: [&str; 3] = ["T-1", "T-2", "T-3"];
+pub const AMOUNTS: [&str; 4] = ["150", "250", "350", "-150"];
 /// Offers of the first configuration, each with its own root; the last one comes later.
 const ROOTS: [&str; 4] = ["pet-the-dogs-ios", "first-trade", "a", "late-comer"];
 /// The configuration that brings the last offer.
@@ -100,7 +103,7 @@ fn offer(root: &str) -> Offer {
         description: String::new(),
         categories: Vec::new(),
         creative: String::new(),
-        integration: Integration::Custom,
+        integration: Integration::Adjust,
         custom_profile: None,
         convert_ignored: false,
         link: "https://app.example/?c={gk_click_id}".to_owned(),

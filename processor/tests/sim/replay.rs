@@ -85,6 +85,10 @@ impl Replay {
             let records = input.get(from..end).ok_or_else(|| {
                 Broken::new("commits follow on one another", format!("{from}..{end} is no range"))
             })?;
+            if taken.catalog.version < replay.version {
+                let detail = format!("{} after {}", taken.catalog.version, replay.version);
+                return Err(Broken::new("a partition's configuration never goes back", detail));
+            }
             replay.commit(taken, records).map_err(|damaged| {
                 Broken::new("the rules can read their own state", damaged.to_string())
             })?;

@@ -4,12 +4,15 @@
 use super::Broken;
 use super::Flaw;
 use super::history::lock;
-use super::offers::{ADVERTISER, CLICK_POOL, EVENT_NAMES, PARTITIONS, TENANT};
+use super::offers::{
+    ADVERTISER, AMOUNTS, CLICK_POOL, EVENT_NAMES, PARTITIONS, TENANT, TRANSACTIONS,
+};
 use super::story::INGESTERS;
 use bytes::Bytes;
 use eventlog::simulated::SimulatedLog;
 use eventlog::{AppendError, EventLog, Record};
 use schemas::codec::encode;
+use schemas::time::MINUTE_MS;
 use schemas::topic::partition_of;
 use schemas::{
     AdvertiserId, ClickDetails, Command, CommandKind, Conversion, Postback, PostbackId, TenantId,
@@ -20,6 +23,8 @@ use uuid::Uuid;
 
 /// Adjust sends again six times.
 const ATTEMPTS: usize = 7;
+/// How long before its postback an event says that it happened, where it says so.
+const EVENT_BEFORE_MS: i64 = 5 * MINUTE_MS;
 
 /// A record that was acknowledged: it must be there for ever.
 #[derive(Debug, Clone)]
@@ -133,7 +138,7 @@ impl Parcel {
                     tenant: TenantId::new(TENANT).expect("a slug"),
                     advertiser: AdvertiserId::new(ADVERTISER).expect("a slug"),
                     received_at: at,
-                    parameters: parameters(&click.token, *event, *transaction, *rejects),
+                    parameters: parameters(&click.token, *event, *transaction, *rejects, at),
                     flags: Vec::new(),
                 };
                 let home = partition_of(&click.resolved.root_offer, PARTITIONS);
@@ -166,20 +171,31 @@ impl Parcel {
     }
 }
 
-fn parameters(token: &str, event: usize, transaction: u64, rejects: bool) -> Vec<(String, String)> {
+fn parameters(
+    token: &str,
+    event: usize,
+    transaction: u64,
+    rejects: bool,
+    at: UnixMillis,
+) -> Vec<(String, String)> {
     let mut pairs = vec![("gk_click_id", token.to_owned())];
     pairs.push(("cnv_event_id", EVENT_NAMES[event].to_owned()));
     match transaction {
         0 => {}
         // A refund of whatever had this transaction.
         3 if rejects => {
-            pairs.push(("transaction_id", "T-1".to_owned()));
-            pairs.push(("revenue", "-1.5".to_owned()));
+            pairs.push(("transaction_id", TRANSACTIONS[0].to_owned()));
+            pairs.push(("revenue", AMOUNTS[3].to_owned()));
         }
         number => {
-            pairs.push(("transaction_id", format!("T-{number}")));
-            pairs.push(("revenue", format!("{number}.5")));
+            let index = number as usize - 1;
+            pairs.push(("transaction_id", TRANSACTIONS[index].to_owned()));
+            pairs.push(("revenue", AMOUNTS[index].to_owned()));
         }
+    }
+    if transaction == 2 {
+        // It happened a while before it was sent; at some clicks before the click itself.
+        pairs.push(("event_time", (at.0 - EVENT_BEFORE_MS).to_string()));
     }
     pairs.push(("currency", "USD".to_owned()));
     if rejects && transaction != 3 {
