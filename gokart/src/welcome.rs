@@ -95,7 +95,7 @@ fn try_offer(
         let id = utf8_percent_encode(event.id.as_str(), ENCODED);
         let _ = writeln!(
             text,
-            "  curl {resolve} \"http://{host}/api/v1/{}/?signature={}&cnv_event_id={id}&gk_click_id=$CLICK\"",
+            "  curl -sS -w '\\n' {resolve} \"http://{host}/api/v1/{}/?signature={}&cnv_event_id={id}&gk_click_id=$CLICK\"",
             credentials.segments().join("/"),
             credentials.signature()
         );

@@ -38,6 +38,7 @@ pub struct Stack {
     pub admin: SocketAddr,
     pub warehouse: SocketAddr,
     metrics: BTreeMap<&'static str, SocketAddr>,
+    extra: BTreeMap<&'static str, Vec<String>>,
 }
 
 /// A conversion as `conversions_current` shows it.
@@ -102,6 +103,7 @@ impl Stack {
             admin: free_address()?,
             warehouse: free_address()?,
             metrics: BTreeMap::new(),
+            extra: BTreeMap::new(),
         };
         stack.write_clock()?;
         let library = library.canonicalize()?.display().to_string();
@@ -214,7 +216,13 @@ impl Stack {
             }
             Shape::Kafka { .. } => {}
         }
+        arguments.extend(self.extra.get(role).into_iter().flatten().cloned());
         Ok(arguments)
+    }
+
+    /// Further arguments for the next starts of a role, instead of any before.
+    pub fn extra(&mut self, role: &'static str, arguments: &[&str]) {
+        self.extra.insert(role, arguments.iter().map(|&argument| argument.to_owned()).collect());
     }
 
     /// Starts a role that is not running, and waits until it is ready.
@@ -276,10 +284,20 @@ impl Stack {
     /// Follows a publisher's tracking link as a browser would, and gives the click id that the
     /// advertiser gets.
     pub async fn click(&self, offer: &str, publisher: &str, query: &str) -> Result<String> {
-        let link =
-            self.gokart_json(&["tracking-link", "--offer", offer, "--publisher", publisher])?;
+        let link = ["tracking-link", "--offer", offer, "--publisher", publisher];
+        self.follow(&link, query).await
+    }
+
+    /// The same through a test link.
+    pub async fn test_click(&self, offer: &str, publisher: &str) -> Result<String> {
+        self.follow(&["tracking-link", "--offer", offer, "--publisher", publisher, "--test"], "")
+            .await
+    }
+
+    async fn follow(&self, command: &[&str], query: &str) -> Result<String> {
+        let link = self.gokart_json(command)?;
         let link = link["tracking_link"].as_str().context("no tracking link")?;
-        let (_, share) = link.rsplit_once("/c/").context("not a tracking link")?;
+        let (_, share) = link.split_once("/c/").context("not a tracking link")?;
         let path = format!("/c/{share}{query}");
         // An ingester follows the configuration: a fresh one may not have this share yet.
         self.eventually("a redirect", || async {

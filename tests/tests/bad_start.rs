@@ -75,7 +75,7 @@ fn an_unusable_data_directory() -> Result<()> {
 fn a_missing_engine() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let output = up(dir.path(), &["--engine-library", "/nowhere/libchdb.so"])?;
-    check(&output, CONFIGURATION, &["/nowhere/libchdb.so", "make engine"])
+    check(&output, FAILED, &["/nowhere/libchdb.so", "make engine"])
 }
 
 #[test]
