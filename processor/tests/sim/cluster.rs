@@ -20,7 +20,7 @@ use schemas::{
     UnixMillis,
 };
 use service::{Clock, Readiness, ServiceError, Shutdown};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
@@ -60,6 +60,8 @@ pub struct Ending {
     pub revisions: usize,
     pub commits: usize,
     pub repeated_rows: usize,
+    /// Reasons of postbacks, of conversions, and effects of decisions by hand.
+    pub reached: BTreeSet<&'static str>,
 }
 
 /// Tells a story to its end and judges it.

@@ -50,7 +50,16 @@ pub async fn judge(cluster: &Cluster) -> Result<Ending, Broken> {
         revisions: view.len() - postbacks,
         commits,
         repeated_rows: raw - view.len(),
+        reached: decided.iter().flat_map(words).collect(),
     })
+}
+
+/// What a decision says, in codes.
+fn words(decision: &Decision) -> impl Iterator<Item = &'static str> {
+    let postback = decision.postback.iter().filter_map(|it| it.reason).map(Reason::code);
+    let rows = decision.conversions.iter().filter_map(|it| it.reason).map(Reason::code);
+    let command = decision.command.iter().map(|it| it.effect.code());
+    postback.chain(rows).chain(command)
 }
 
 /// A whole partition of a topic.

@@ -22,6 +22,9 @@ use std::sync::{Arc, Mutex};
 /// Where each commit leaves its number, so that it is known afterwards which were taken.
 pub const MARK: &[u8] = b"\0simulation";
 
+/// Turns that a changed configuration takes to a process.
+const CONFIG_TURNS_MAX: u64 = 80;
+
 /// A partition's state on a disk: a prefix of the changelog.
 #[derive(Debug, Default)]
 pub struct Disk {
@@ -129,7 +132,13 @@ impl Reader for ConfigTap {
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch, ReadError> {
         turn(&self.machine).await;
         let batch = self.inner.read(limit).await?;
-        turn(&self.machine).await;
+        if !batch.records.is_empty() {
+            // News travels slowly, and to each process at its own pace.
+            let slowness = lock(&self.machine).random.below(CONFIG_TURNS_MAX);
+            for _ in 0..slowness {
+                turn(&self.machine).await;
+            }
+        }
         // From here to where the process takes it over nobody else runs.
         for stored in &batch.records {
             if let Ok(record) = ConfigRecord::decode(&stored.record.value)

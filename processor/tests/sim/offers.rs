@@ -178,6 +178,7 @@ fn screwed(root: &str, hold_days: i64, limit: u64) -> Offer {
         _ => {
             offer.events[0].caps.daily = Some(limit);
             offer.events[1].minimum_ms = hold_days * MINUTE_MS;
+            offer.events[1].deadline_ms = 2 * DAY_MS;
         }
     }
     offer
