@@ -22,7 +22,7 @@ const STORIES_FOR_A_FLAW: u64 = 60;
 const STORIES_TO_GET_SOMEWHERE: u64 = 60;
 
 fn setting(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
