@@ -15,6 +15,10 @@ use cli::{Cli, Command, flags};
 use service::ServiceError;
 use service::logging::{self, LogFormat};
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long blocking calls may still take when everything has been stopped.
+const ABANDON_AFTER: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
@@ -38,7 +42,7 @@ fn run(cli: Cli) -> Result<ExitCode, ServiceError> {
         .enable_all()
         .build()
         .map_err(|error| ServiceError::Failed(format!("no async runtime: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match cli.command {
             Command::Up(it) => up::run(*it, &cli.logging).await?,
             Command::Ingest(it) => roles::ingest(*it).await?,
@@ -49,5 +53,8 @@ fn run(cli: Cli) -> Result<ExitCode, ServiceError> {
             Command::Ask(ask) => return Ok(commands::run(ask).await),
         }
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // Whatever is worth waiting for has been waited for; a call to a broker that is away is not.
+    runtime.shutdown_timeout(ABANDON_AFTER);
+    outcome
 }

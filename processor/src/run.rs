@@ -54,7 +54,15 @@ pub async fn run(
     };
     let following = async {
         while !shutdown.is_triggered() {
-            feed.advance().await.map_err(failed)?;
+            match feed.advance().await {
+                Ok(()) => {}
+                // Passing, as it is for a partition: decisions go on with the configuration there is.
+                Err(ReadError::Unavailable(reason)) => {
+                    tracing::warn!(%reason, "the configuration cannot be read; trying again");
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                }
+                Err(error) => return Err(failed(error)),
+            }
         }
         Ok(())
     };

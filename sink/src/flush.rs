@@ -8,6 +8,7 @@ use crate::membership::{Committed, Membership};
 use crate::plan::Plan;
 use crate::readers::read_range;
 use crate::store::Store;
+use eventlog::Position;
 use service::Shutdown;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -24,7 +25,8 @@ pub enum Flushed {
     Disturbed,
     /// The group went on without this member: join again.
     Fenced,
-    /// Told to stop, and ClickHouse did not take the rows in time; the plan stays written down.
+    /// Told to stop, and ClickHouse did not take the rows, or the log the positions, in time. What
+    /// was written down of the plan stays.
     Stopped,
 }
 
@@ -46,15 +48,16 @@ impl Flusher {
         let rows = in_log_order(chunks);
         let begun = Instant::now();
         if !rows.is_empty() {
-            if membership.commit(plan.written_down()).await? == Committed::Fenced {
-                return Ok(Flushed::Fenced);
+            match self.commit(membership, plan.written_down()).await? {
+                Flushed::Done => {}
+                other => return Ok(other),
             }
             let stored = self.store.put(plan, &rows);
             if let Interruption::Yes(how) = self.guard(membership, plan, stored).await? {
                 return Ok(how);
             }
         }
-        let flushed = commit_done(membership, plan).await?;
+        let flushed = self.commit(membership, plan.done()).await?;
         if flushed == Flushed::Done {
             record_flush(&rows, begun.elapsed(), self.store.clock.now());
         }
@@ -75,7 +78,29 @@ impl Flusher {
             return Ok(how);
         }
         metrics::counter!("gokart_sink_flushes_total", "cause" => "replay").increment(1);
-        commit_done(membership, plan).await
+        self.commit(membership, plan.done()).await
+    }
+
+    /// Stores positions, for as long as it takes; after the signal to stop for a bounded time only,
+    /// because a log that is away or has failed may never take them. What is not stored then is
+    /// found and done again by the next start.
+    async fn commit(
+        &self,
+        membership: &mut Membership,
+        positions: Vec<Position>,
+    ) -> Result<Flushed, Error> {
+        let out_of_time = async {
+            self.shutdown.wait().await;
+            tokio::time::sleep(self.drain_timeout).await;
+        };
+        tokio::select! {
+            biased;
+            committed = membership.commit(positions) => Ok(match committed? {
+                Committed::Yes => Flushed::Done,
+                Committed::Fenced => Flushed::Fenced,
+            }),
+            () = out_of_time => Ok(Flushed::Stopped),
+        }
     }
 
     /// Lets `work` go on for as long as this member owns what the plan is about.
@@ -114,13 +139,6 @@ enum Interruption {
     Yes(Flushed),
 }
 
-async fn commit_done(membership: &mut Membership, plan: &Plan) -> Result<Flushed, Error> {
-    Ok(match membership.commit(plan.done()).await? {
-        Committed::Yes => Flushed::Done,
-        Committed::Fenced => Flushed::Fenced,
-    })
-}
-
 /// All rows in the order (topic, partition, offset), so that a plan's rows are the same sequence
 /// at every attempt, in whatever order its partitions were read.
 fn in_log_order(mut chunks: Vec<Chunk>) -> Rows {
@@ -130,4 +148,45 @@ fn in_log_order(mut chunks: Vec<Chunk>) -> Rows {
         rows.append(chunk.rows);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::insert_client;
+    use crate::config::ClickHouseConfig;
+    use crate::plan::OffsetRange;
+    use eventlog::EventLog;
+    use eventlog::simulated::{Faults, SimulatedLog};
+    use schemas::Topic;
+    use service::Clock;
+    use std::collections::BTreeMap;
+
+    /// So long that a test which needs it has failed.
+    const TOO_LONG: Duration = Duration::from_secs(20);
+
+    /// A flush after the signal to stop, with a log of which so many commits in a thousand fail.
+    async fn check(commit_lost: u32, expected: Flushed) {
+        let log = SimulatedLog::new(1, 1);
+        let mut membership = Membership::new(log.join("sink", &[Topic::Clicks]).await.unwrap());
+        membership.poll(Duration::ZERO).await.unwrap();
+        log.set_faults(Faults { commit_lost, ..Faults::default() });
+        let client = insert_client(&ClickHouseConfig::new("http://127.0.0.1:1"));
+        let store = Store { client, log, clock: Clock::manual(0) };
+        let shutdown = Shutdown::new();
+        shutdown.trigger();
+        let flusher = Flusher { store, shutdown, drain_timeout: Duration::ZERO };
+        let range = OffsetRange { from: 0, end: 1 };
+        let plan =
+            Plan { id: "p".to_owned(), ranges: BTreeMap::from([((Topic::Clicks, 0), range)]) };
+        let flush = flusher.flush(&mut membership, &plan, Vec::new());
+        let flushed = tokio::time::timeout(TOO_LONG, flush).await.expect("it ends");
+        assert_eq!(flushed, Ok(expected));
+    }
+
+    #[tokio::test]
+    async fn a_log_that_takes_no_positions_does_not_keep_a_sink_from_stopping() {
+        check(0, Flushed::Done).await;
+        check(1_000, Flushed::Stopped).await;
+    }
 }
