@@ -133,6 +133,18 @@ mod tests {
         words
     }
 
+    /// Kafka's brokers say how much a topic may hold: a limit that a role would take and not keep
+    /// is refused.
+    #[test]
+    fn sizes_of_the_local_log_are_for_up_alone() {
+        for flag in ["--retention-bytes", "--click-retention-bytes", "--min-free-disk"] {
+            for command in ["up", "ingest", "processor", "sink", "admin"] {
+                let taken = Cli::try_parse_from(["gokart", command, flag, "1GiB"]).is_ok();
+                assert_eq!(taken, command == "up", "{command} {flag}");
+            }
+        }
+    }
+
     #[test]
     fn every_flag_has_its_environment_variable() {
         for (name, command) in all() {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use eventlog::{AppendError, EventLog, Record};
 use schemas::{Catalog, ConfigDocument, ConfigMarker, ConfigRecord, Document, Topic, UnixMillis};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use tokio::sync::watch;
 
 /// What is asked for.
@@ -111,8 +112,12 @@ async fn wait_until_in_force(
 }
 
 fn holds(catalog: &Catalog, version: u64, documents: &[Document]) -> bool {
-    let in_force: Vec<Document> = catalog.documents().collect();
-    documents.iter().all(|document| in_force.contains(&document.clone().at_version(version)))
+    // By key: thousands of documents, each looked for among thousands, would take this thread.
+    let in_force: HashMap<String, Document> =
+        catalog.documents().map(|document| (document.key(), document)).collect();
+    documents.iter().all(|document| {
+        in_force.get(&document.key()) == Some(&document.clone().at_version(version))
+    })
 }
 
 fn append_error(error: AppendError) -> Error {

@@ -72,10 +72,20 @@ pub struct EventLog {
     #[command(flatten)]
     pub topics: Topics,
     #[command(flatten)]
-    pub retention: Retention,
+    pub retention: TopicRetention,
 }
 
-/// How long records are kept, and what the local log may take of the disk.
+/// How long new topics on Kafka keep records. Sizes are the brokers' own affair.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Event log")]
+pub struct TopicRetention {
+    /// Keep records this long, read or not, in topics that are made now.
+    #[arg(long, env = "GOKART_RETENTION_AGE", value_name = "TIME", default_value = "7d",
+        value_parser = parse::duration)]
+    pub retention_age: Duration,
+}
+
+/// How long the local log keeps records, and what it may take of the disk.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Event log")]
 pub struct Retention {
@@ -161,8 +171,8 @@ pub struct ClickHouse {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keys")]
 pub struct Keys {
-    /// File of master keys, one a line. Without one, a development key is made in the data
-    /// directory.
+    /// File of master keys, one a line. Without one, `up` makes a development key in the data
+    /// directory; the roles of a cluster do not start.
     #[arg(long, env = "GOKART_MASTER_KEY_FILE", value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
     /// The master keys themselves; meant for the environment variable, not the command line.
