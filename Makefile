@@ -4,7 +4,7 @@ DATA ?= .gokart
 CONFIG ?= examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build engine up demo test kafka
+.PHONY: help setup build engine up demo test kafka sim
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,3 +29,7 @@ test: ## Run everything that CI runs
 
 kafka: ## Run a single-node Apache Kafka in a throw-away directory until Ctrl-C
 	@exec deploy/up.sh deploy/kafka/start.sh
+
+sim: ## Simulate the whole pipeline (SEED= replays one story, STEPS= lengthens, STORIES= tells more)
+	GOKART_SIM_SEED="$(SEED)" GOKART_SIM_STEPS="$(STEPS)" GOKART_SIM_STORIES="$(STORIES)" \
+	    cargo test --locked --package processor --test simulation ends_well -- --nocapture
