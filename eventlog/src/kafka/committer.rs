@@ -5,6 +5,7 @@ use super::membership::MetadataSource;
 use super::store::{Progress, StateStore};
 use super::transaction::{Outcome, Part, Worker};
 use crate::limits::record_bytes;
+use crate::local::wall_clock;
 use crate::{Commit, CommitError, Offset, ReadError};
 use schemas::UnixMillis;
 use std::sync::Arc;
@@ -182,7 +183,7 @@ impl Loop {
                 let input_next = Some(it.commit.next_offset);
                 let changes = it.commit.state_changes.iter();
                 let changes = changes.map(|(key, value)| (&key[..], value.as_deref()));
-                let progress = Progress { changelog_next, input_next };
+                let progress = Progress { changelog_next, input_next, whole_at: wall_clock() };
                 // A partition that went away meanwhile is its new owner's; if that is this process
                 // again, it has read the changelog, and these changes with it.
                 let applied = if it.fence.load(Ordering::Acquire) {

@@ -137,9 +137,7 @@ impl FetchPool {
             name,
             topic,
             partition,
-            position: offset,
-            buffer: VecDeque::new(),
-            at_end: false,
+            fetched: Fetched::from(offset),
         };
         let Some(consumer) = reader.fetcher.consumer() else {
             return Err(ReadError::Unavailable("the consumer ended".to_string()));
@@ -181,67 +179,92 @@ pub struct KafkaReader {
     name: String,
     topic: Topic,
     partition: u32,
+    fetched: Fetched,
+}
+
+/// What came from a partition's queue, in its order.
+struct Fetched {
+    /// Not looked at yet.
+    items: VecDeque<Item>,
+    /// Past the records below.
     position: Offset,
-    /// Fetched and not given out yet.
-    buffer: VecDeque<StoredRecord>,
+    /// Looked at and not given out yet.
+    records: VecDeque<StoredRecord>,
     /// The end was met and nothing came since.
     at_end: bool,
 }
 
-impl KafkaReader {
-    /// Takes over what has been fetched. `position` is past the buffer afterwards.
-    async fn fill(&mut self) -> Result<(), ReadError> {
-        if let Some(consumer) = self.fetcher.consumer() {
-            // Errors of the client as a whole; the context logs them.
-            let _ = consumer.poll(Duration::ZERO);
-        }
-        let items = self.queue.as_mut().map(|queue| queue.take(TAKE_ITEMS)).unwrap_or_default();
-        for item in items {
+impl Fetched {
+    fn from(position: Offset) -> Self {
+        Self { items: VecDeque::new(), position, records: VecDeque::new(), at_end: false }
+    }
+
+    /// Looks at the items, up to and including a first error. What follows an error is kept: a
+    /// reader that is used on must not miss it.
+    fn look(&mut self) -> Result<(), RDKafkaRespErr> {
+        while let Some(item) = self.items.pop_front() {
             match item {
                 Item::Record(stored) => {
                     self.position = stored.offset + 1;
                     self.at_end = false;
-                    self.buffer.push_back(stored);
+                    self.records.push_back(stored);
                 }
                 Item::End(offset) => {
                     self.position = self.position.max(offset);
                     self.at_end = true;
                 }
-                Item::Error(
-                    RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
-                    | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
-                ) => return Err(self.out_of_range().await),
-                Item::Error(code) => {
-                    return Err(unavailable(&KafkaError::MessageConsumption(code.into())));
-                }
+                Item::Error(code) => return Err(code),
             }
         }
         Ok(())
     }
 
+    /// The next records.
+    fn give(&mut self, limit: ReadLimit) -> Batch {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = self.records.front() {
+            bytes += record_bytes(&next.record);
+            let enough = records.len() >= limit.records || bytes > limit.bytes;
+            if enough && !records.is_empty() {
+                break;
+            }
+            records.extend(self.records.pop_front());
+        }
+        let next_offset = self.records.front().map_or(self.position, |next| next.offset);
+        Batch { records, next_offset, at_end: self.at_end && self.records.is_empty() }
+    }
+}
+
+impl KafkaReader {
+    /// Takes over what has been fetched.
+    async fn fill(&mut self) -> Result<(), ReadError> {
+        if let Some(consumer) = self.fetcher.consumer() {
+            // Errors of the client as a whole; the context logs them.
+            let _ = consumer.poll(Duration::ZERO);
+        }
+        if self.fetched.items.is_empty()
+            && let Some(queue) = &mut self.queue
+        {
+            self.fetched.items.extend(queue.take(TAKE_ITEMS));
+        }
+        match self.fetched.look() {
+            Ok(()) => Ok(()),
+            Err(
+                RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+                | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
+            ) => Err(self.out_of_range().await),
+            Err(code) => Err(unavailable(&KafkaError::MessageConsumption(code.into()))),
+        }
+    }
+
     async fn out_of_range(&self) -> ReadError {
-        let (topic, partition, asked) = (self.topic, self.partition, self.position);
+        let (topic, partition, asked) = (self.topic, self.partition, self.fetched.position);
         match self.pool.bounds(topic, partition).await {
             Ok(Bounds { first, end }) => {
                 ReadError::OutOfRange { topic, partition, asked, first, end }
             }
             Err(error) => error,
         }
-    }
-
-    /// The next records of the buffer.
-    fn give(&mut self, limit: ReadLimit) -> Batch {
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = self.buffer.front() {
-            bytes += record_bytes(&next.record);
-            let enough = records.len() >= limit.records || bytes > limit.bytes;
-            if enough && !records.is_empty() {
-                break;
-            }
-            records.extend(self.buffer.pop_front());
-        }
-        let next_offset = self.buffer.front().map_or(self.position, |next| next.offset);
-        Batch { records, next_offset, at_end: self.at_end && self.buffer.is_empty() }
     }
 }
 
@@ -250,14 +273,15 @@ impl Reader for KafkaReader {
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch, ReadError> {
         let deadline = Instant::now() + limit.wait;
         loop {
-            let told = (self.position, self.at_end);
-            if self.buffer.len() < limit.records.min(TAKE_ITEMS) {
+            let told = (self.fetched.position, self.fetched.at_end);
+            if self.fetched.records.len() < limit.records.min(TAKE_ITEMS) {
                 self.fill().await?;
             }
             // That the end has been met is news too, past a transaction's marker for instance.
-            let news = self.at_end && told != (self.position, self.at_end);
-            if !self.buffer.is_empty() || news || Instant::now() >= deadline {
-                return Ok(self.give(limit));
+            let fetched = &self.fetched;
+            let news = fetched.at_end && told != (fetched.position, fetched.at_end);
+            if !fetched.records.is_empty() || news || Instant::now() >= deadline {
+                return Ok(self.fetched.give(limit));
             }
             let Some(queue) = &self.queue else {
                 return Err(ReadError::Unavailable(format!("{} cannot be read", self.name)));
@@ -286,5 +310,43 @@ impl Drop for KafkaReader {
             let mut assigned = fetcher.assigned.lock().unwrap_or_else(PoisonError::into_inner);
             assigned.remove(&(topic, partition));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Record;
+    use schemas::UnixMillis;
+
+    const LIMIT: ReadLimit = ReadLimit { records: 10, bytes: 1_000, wait: Duration::ZERO };
+
+    fn record(offset: Offset) -> Item {
+        let record = Record { key: "".into(), value: "v".into(), at: UnixMillis(0) };
+        Item::Record(StoredRecord { offset, record })
+    }
+
+    #[test]
+    fn an_error_between_records_loses_none() {
+        let passing = || Item::Error(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+        let mut fetched = Fetched::from(3);
+        fetched.items.extend([record(3), passing(), record(4), Item::End(6)]);
+        let mut offsets = Vec::new();
+        assert!(fetched.look().is_err());
+        assert!(fetched.look().is_ok());
+        let batch = fetched.give(LIMIT);
+        offsets.extend(batch.records.iter().map(|stored| stored.offset));
+        assert_eq!((offsets, batch.next_offset, batch.at_end), (vec![3, 4], 6, true));
+    }
+
+    #[test]
+    fn what_is_left_is_where_to_read_on() {
+        let mut fetched = Fetched::from(0);
+        fetched.items.extend([record(0), record(2), Item::End(4)]);
+        assert!(fetched.look().is_ok());
+        let first = fetched.give(ReadLimit { records: 1, ..LIMIT });
+        assert_eq!((first.records.len(), first.next_offset, first.at_end), (1, 2, false));
+        let rest = fetched.give(LIMIT);
+        assert_eq!((rest.records.len(), rest.next_offset, rest.at_end), (1, 4, true));
     }
 }

@@ -5,6 +5,7 @@ use super::committer::Fence;
 use super::membership::Membership;
 use super::processor::Resources;
 use super::store::Progress;
+use crate::local::wall_clock;
 use crate::{Offset, ReadError, ReadLimit, Reader, StoredRecord};
 use schemas::Topic;
 use std::sync::Arc;
@@ -26,15 +27,20 @@ pub async fn catch_up(
     let place = (Topic::Postbacks, partition);
     let committed = membership.committed(vec![place]).await?;
     let committed = committed.into_iter().find_map(|(_, position)| position).map(|(next, _)| next);
+    let began = wall_clock();
     let bounds = resources.fetch.bounds(Topic::ProcessorState, partition).await?;
     let mut progress = match resources.store.progress(partition)? {
-        Some(progress) if (bounds.first..=bounds.end).contains(&progress.changelog_next) => {
+        Some(progress)
+            if (bounds.first..=bounds.end).contains(&progress.changelog_next)
+                && !progress.is_too_old(began) =>
+        {
             progress
         }
-        // Nothing yet, or a part of the changelog that is not in the copy is gone from the log.
+        // Nothing yet, or a part of the changelog that is not in the copy is gone from the log, or
+        // deletions may be.
         _ => {
             resources.store.wipe(partition)?;
-            Progress { changelog_next: bounds.first, input_next: None }
+            Progress { changelog_next: bounds.first, input_next: None, whole_at: began }
         }
     };
     let mut reader = None;
@@ -63,6 +69,8 @@ pub async fn catch_up(
             )));
         }
     }
+    progress.whole_at = began;
+    progress = apply(resources, partition, Vec::new(), progress).await?;
     match progress.input_next {
         // What the changelog says is committed, even when the group's offsets have expired.
         Some(input_next) => Ok(input_next),

@@ -3,15 +3,32 @@
 //! Nothing is synced here: what a crash loses is read from the changelog again. But every batch
 //! holds the changes together with the changelog offset after them, so what is left after a crash
 //! is still a prefix.
+//!
+//! A changelog forgets deletions after a time (`delete.retention.ms`). A copy that was left behind
+//! for longer would never hear of some, and would keep what was deleted; so each partition's copy
+//! holds when it was last whole, and one that is too old is built anew ([`Progress::is_too_old`]).
 
 use crate::{Offset, OpenError, ReadError};
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use schemas::UnixMillis;
+use schemas::time::HOUR_MS;
 use std::path::{Path, PathBuf};
 
 const CACHE_BYTES: u64 = 128 << 20;
 /// Keys deleted in one batch when a partition is wiped.
 const WIPE_KEYS: usize = 10_000;
+
+/// A copy that was last whole this long ago is built anew.
+const COPY_AGE_MAX_MS: i64 = 12 * HOUR_MS;
+/// How long a changelog must remember a deletion: Kafka's default for new topics.
+pub const DELETIONS_KEPT_MS: i64 = 24 * HOUR_MS;
+
+// The difference is what a restore, and clocks that disagree, may take.
+const _: () = assert!(2 * COPY_AGE_MAX_MS <= DELETIONS_KEPT_MS);
+
+/// The layout of what is stored; a copy of another one is built anew.
+const FORMAT: &str = "2";
 
 /// How far the copy of a partition goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +37,16 @@ pub struct Progress {
     pub changelog_next: Offset,
     /// The input up to here is in the state; `None` before the first commit was seen.
     pub input_next: Option<Offset>,
+    /// When the copy had everything that was in the changelog, or began to be built.
+    pub whole_at: UnixMillis,
+}
+
+impl Progress {
+    /// Whether the changelog may have forgotten deletions that this copy has not seen.
+    #[must_use]
+    pub fn is_too_old(&self, now: UnixMillis) -> bool {
+        now.since(self.whole_at) > COPY_AGE_MAX_MS
+    }
 }
 
 pub struct StateStore {
@@ -39,9 +66,10 @@ impl StateStore {
         let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(say);
         let (meta, state, progress) =
             (keyspace("meta")?, keyspace("state")?, keyspace("progress")?);
+        let identity = format!("{FORMAT} {identity}");
         if meta.get("identity").map_err(say)?.as_deref() != Some(identity.as_bytes()) {
             state.clear().and_then(|()| progress.clear()).map_err(say)?;
-            meta.insert("identity", identity).map_err(say)?;
+            meta.insert("identity", identity.as_bytes()).map_err(say)?;
             db.persist(PersistMode::SyncAll).map_err(say)?;
         }
         Ok(Self { dir: dir.to_path_buf(), db, state, progress })
@@ -53,9 +81,15 @@ impl StateStore {
 
     pub fn progress(&self, partition: u32) -> Result<Option<Progress>, ReadError> {
         let bytes = self.progress.get(partition.to_be_bytes()).map_err(|e| self.damaged(&e))?;
-        let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?));
+        let number = |bytes: &[u8], at: usize| {
+            Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+        };
         Ok(bytes.and_then(|bytes| {
-            Some(Progress { changelog_next: number(&bytes)?, input_next: number(&bytes[8..]) })
+            Some(Progress {
+                changelog_next: number(&bytes, 0)?,
+                whole_at: UnixMillis(number(&bytes, 8)?.cast_signed()),
+                input_next: number(&bytes, 16),
+            })
         }))
     }
 
@@ -80,6 +114,7 @@ impl StateStore {
             }
         }
         let mut bytes = progress.changelog_next.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&progress.whole_at.0.to_be_bytes());
         if let Some(input_next) = progress.input_next {
             bytes.extend_from_slice(&input_next.to_be_bytes());
         }
@@ -154,7 +189,11 @@ mod tests {
     fn a_partition_is_a_prefix_and_wipes_alone() {
         let dir = tempfile::tempdir().unwrap();
         let store = StateStore::open(dir.path(), "a").unwrap();
-        let at = |changelog_next, input_next| Progress { changelog_next, input_next };
+        let at = |changelog_next, input_next| Progress {
+            changelog_next,
+            input_next,
+            whole_at: UnixMillis(changelog_next.cast_signed()),
+        };
         for partition in [1, 2] {
             let changes = [(&b"k"[..], Some(&b"old"[..])), (b"k", Some(b"new")), (b"x", None)];
             store.apply(partition, changes.into_iter(), at(7, Some(3))).unwrap();
@@ -170,5 +209,18 @@ mod tests {
         // The same topics find their state, others do not.
         assert!(StateStore::open(dir.path(), "a").unwrap().get(2, b"k").unwrap().is_some());
         assert!(StateStore::open(dir.path(), "b").unwrap().get(2, b"k").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_copy_that_was_left_behind_is_too_old() {
+        let check = |whole_at, now, expected| {
+            let progress =
+                Progress { changelog_next: 1, input_next: None, whole_at: UnixMillis(whole_at) };
+            assert_eq!(progress.is_too_old(UnixMillis(now)), expected, "{whole_at} at {now}");
+        };
+        check(1_000, 1_000, false);
+        check(1_000, 1_000 + COPY_AGE_MAX_MS, false);
+        check(1_000, 1_001 + COPY_AGE_MAX_MS, true);
+        check(1_000, 0, false);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::config::KafkaConfig;
 use super::context::{QuietContext, explain};
+use super::store::DELETIONS_KEPT_MS;
 use crate::OpenError;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
@@ -24,6 +25,12 @@ const fn cleanup_policy(topic: Topic) -> &'static str {
         Kind::Compacted => "compact",
         Kind::Retention => "delete",
     }
+}
+
+/// An acknowledged record is on two brokers where there are three: on one alone it would be lost
+/// with that one. With two copies, asking for both would stop everything when one is away.
+const fn min_in_sync(replication_factor: u32) -> &'static str {
+    if replication_factor >= 3 { "2" } else { "1" }
 }
 
 /// Makes the topics that are missing and compares the others with the settings.
@@ -84,12 +91,18 @@ async fn create(config: &KafkaConfig, admin: &AdminClient<QuietContext>) -> Resu
     let missing: Vec<Topic> =
         found.iter().filter(|(_, count)| count.is_none()).map(|(topic, _)| *topic).collect();
     let names: Vec<String> = missing.iter().map(|topic| name(config, *topic)).collect();
+    let deletions_kept_ms = DELETIONS_KEPT_MS.to_string();
     let retention_ms = config.retention_ms.map(|ms| ms.to_string());
     let new = missing.iter().zip(&names).map(|(topic, name)| {
         let partitions = i32::try_from(topic.partitions(config.partitions)).unwrap_or(i32::MAX);
         let copies = i32::try_from(config.replication_factor).unwrap_or(i32::MAX);
         let new = NewTopic::new(name, partitions, TopicReplication::Fixed(copies))
-            .set("cleanup.policy", cleanup_policy(*topic));
+            .set("cleanup.policy", cleanup_policy(*topic))
+            .set("min.insync.replicas", min_in_sync(config.replication_factor));
+        let new = match topic {
+            Topic::ProcessorState => new.set("delete.retention.ms", &deletions_kept_ms),
+            _ => new,
+        };
         match (topic.kind(), &retention_ms) {
             (Kind::Retention, Some(ms)) => new.set("retention.ms", ms),
             (Kind::Compacted, _) | (_, None) => new,
@@ -176,6 +189,15 @@ async fn check_policies(
             return Err(OpenError::Configuration(format!(
                 "Kafka topic {name} has cleanup.policy={policy}, and it must be {expected}; \
                  change it with kafka-configs, or use another topic prefix"
+            )));
+        }
+        let kept = found.get("delete.retention.ms").and_then(|entry| entry.value.as_deref());
+        let kept: Option<i64> = kept.and_then(|ms| ms.parse().ok());
+        if *topic == Topic::ProcessorState && kept.is_some_and(|ms| ms < DELETIONS_KEPT_MS) {
+            return Err(OpenError::Configuration(format!(
+                "Kafka topic {name} forgets deletions too soon (delete.retention.ms={}); set it to \
+                 {DELETIONS_KEPT_MS} or more with kafka-configs",
+                kept.unwrap_or_default()
             )));
         }
     }

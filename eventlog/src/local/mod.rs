@@ -55,6 +55,8 @@ mod shared;
 mod store;
 mod writer;
 
+pub(crate) use disk::wall_clock;
+
 pub use config::{Clock, LocalConfig, QUEUE_BYTES, QUEUE_JOBS, Retention, RetentionTable};
 
 use crate::{
@@ -128,10 +130,9 @@ impl LocalLog {
         keeper::forget_old(&self.requests)
     }
 
-    /// Why the log takes no more records until the process starts again, if so.
-    #[must_use]
-    pub fn failure(&self) -> Option<String> {
-        self.requests.shared.failure().map(str::to_string)
+    /// Resolves, with the reason, when the log takes nothing more until the process starts again.
+    pub async fn failed(&self) -> String {
+        self.requests.shared.failed().await.to_string()
     }
 }
 
@@ -189,4 +190,34 @@ impl EventLog for LocalLog {
     async fn join_processors(&self) -> Result<Box<dyn ProcessorMember>, ReadError> {
         Ok(Box::new(processor::LocalProcessorMember::join(self.requests.clone())))
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CommitError, Position};
+    use schemas::UnixMillis;
+
+    #[tokio::test]
+    async fn after_a_failed_write_nothing_is_taken_and_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = LocalLog::open(LocalConfig::new(dir.path(), 1)).unwrap();
+        let mut member = log.join("g", &[Topic::Clicks]).await.unwrap();
+        member.next_event(std::time::Duration::ZERO).await.unwrap();
+        log.requests.shared.fail("the disk is gone".to_string());
+        assert_eq!(log.failed().await, "the disk is gone");
+
+        let record = Record { key: "".into(), value: "v".into(), at: UnixMillis(1) };
+        let appended = log.append(Topic::Clicks, 0, vec![record]).await;
+        assert!(matches!(appended, Err(AppendError::Unavailable(_))), "{appended:?}");
+        let position =
+            Position { topic: Topic::Clicks, partition: 0, next_offset: 0, note: String::new() };
+        let committed = member.commit(vec![position]).await;
+        assert!(matches!(committed, Err(CommitError::Unavailable(_))), "{committed:?}");
+        assert!(log.join("g", &[Topic::Clicks]).await.is_err(), "its positions may not be durable");
+        assert!(log.join_processors().await.unwrap().next_event(TICK).await.is_err());
+        log.close().await;
+    }
+
+    const TICK: std::time::Duration = std::time::Duration::from_millis(1);
 }

@@ -7,8 +7,8 @@ use crate::{Bounds, Offset};
 use schemas::Topic;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-use tokio::sync::watch;
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::{SetOnce, watch};
 
 /// A partition as its readers see it: synced records only.
 pub struct PartitionView {
@@ -48,7 +48,7 @@ pub struct Shared {
     pub queued_bytes: AtomicUsize,
     pub closing: AtomicBool,
     /// The first failure of the storage; nothing can be written after it.
-    failure: OnceLock<String>,
+    failure: SetOnce<String>,
     /// The present generation of each group; a member of an older one has lost its partitions.
     generations: Mutex<HashMap<String, watch::Sender<u64>>>,
 }
@@ -82,7 +82,7 @@ impl Shared {
             free_bytes: AtomicU64::new(free_bytes),
             queued_bytes: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
-            failure: OnceLock::new(),
+            failure: SetOnce::new(),
             generations: Mutex::new(HashMap::new()),
         }
     }
@@ -97,6 +97,11 @@ impl Shared {
 
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Resolves with the failure when there is one.
+    pub async fn failed(&self) -> &str {
+        self.failure.wait().await
     }
 
     pub fn fail(&self, why: String) {

@@ -133,6 +133,9 @@ impl Writer {
                 }
             },
             Job::Own { partition, generation, reply } => {
+                if let Err(error) = self.check_working() {
+                    return drop(reply.send(Err(error)));
+                }
                 if *self.shared.watch_generation(PROCESSORS).borrow() != generation {
                     let why = "another processor took over".to_string();
                     let _ = reply.send(Err(CommitError::Fenced(why)));
@@ -146,6 +149,9 @@ impl Writer {
                 into.answers.push(answer_commit(reply, (owner, next_offset)));
             }
             Job::Join { group, topics, reply } => {
+                if let Err(error) = self.check_working() {
+                    return drop(reply.send(Err(error)));
+                }
                 let generation = self.shared.next_generation(&group);
                 let mut positions = Vec::new();
                 for topic in topics {
@@ -158,6 +164,9 @@ impl Writer {
                 into.answers.push(answer_commit(reply, (generation, positions)));
             }
             Job::Positions { group, generation, positions, reply } => {
+                if let Err(error) = self.check_working() {
+                    return drop(reply.send(Err(error)));
+                }
                 if *self.shared.watch_generation(&group).borrow() != generation {
                     let why = format!("another member of the group {group} took over");
                     let _ = reply.send(Err(CommitError::Fenced(why)));
@@ -214,6 +223,14 @@ impl Writer {
         first
     }
 
+    /// After a failed write, what is in memory may not be what is on the disk.
+    fn check_working(&self) -> Result<(), CommitError> {
+        match self.shared.failure() {
+            Some(why) => Err(CommitError::Unavailable(why.to_string())),
+            None => Ok(()),
+        }
+    }
+
     fn check_commit(&self, owner: Owner, commit: &Commit) -> Result<(), CommitError> {
         let generation = *self.shared.watch_generation(PROCESSORS).borrow();
         let newest = self.owners.get(&owner.partition) == Some(&owner.epoch);
@@ -221,9 +238,7 @@ impl Writer {
             let why = format!("postbacks/{} was taken over", owner.partition);
             return Err(CommitError::Fenced(why));
         }
-        if let Some(why) = self.shared.failure() {
-            return Err(CommitError::Unavailable(why.to_string()));
-        }
+        self.check_working()?;
         for (topic, partition, record) in &commit.outputs {
             let partitions = topic.partitions(self.shared.config.partitions);
             check_records(*topic, *partition, partitions, std::slice::from_ref(record))
@@ -283,6 +298,7 @@ impl Writer {
         from: Offset,
         to: Offset,
     ) -> Result<(), CommitError> {
+        self.check_working()?;
         let extent = self.extents.get(&(topic, partition)).copied().unwrap_or_default();
         let slowest = self.slowest(topic, partition);
         if from != extent.first || to > extent.next || slowest.is_some_and(|slowest| to > slowest) {
