@@ -36,17 +36,27 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
         ClickHouseConfig::new(&format!("http://{}", up.warehouse.warehouse_listen));
     clickhouse.password = Some(tokens.write);
     let public_url = format!("http://localhost:{}", up.ingest.listen.port());
-    let admin =
-        settings::admin(&up.admin, &up.domains, clickhouse.clone(), &base.data, Some(public_url))?;
+    // Reports only read.
+    let reading = ClickHouseConfig { password: Some(tokens.read), ..clickhouse.clone() };
+    let admin = settings::admin(&up.admin, &up.domains, reading, &base.data, Some(public_url))?;
     let log =
         LocalLog::open(settings::local_log(&up, &base.data, &base.clock)).map_err(open_error)?;
     let events: Arc<dyn EventLog> = log.clone();
 
     let mut warehouse = up.warehouse.clone();
     warehouse.engine_library = Some(library);
-    let engine = Engine::new(&up.data.data, &warehouse, &logging_arguments(logging)).start().await;
-    let engine = match engine {
-        Ok(engine) => engine,
+    let engine = Engine::new(&up.data.data, &warehouse, &logging_arguments(logging));
+    let started = tokio::select! {
+        started = engine.start() => started.map(Some),
+        // Dropped, the child is killed; it has not been asked for anything yet.
+        () = base.shutdown.wait() => Ok(None),
+    };
+    let engine = match started {
+        Ok(Some(engine)) => engine,
+        Ok(None) => {
+            log.close().await;
+            return Ok(());
+        }
         Err(error) => {
             log.close().await;
             return Err(error);
@@ -93,7 +103,11 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
         if !base.shutdown.is_triggered() {
             welcome::print(&up, &*events, &keyring).await?;
         }
-        roles.until_stopped(&base.shutdown).await
+        tokio::select! {
+            outcome = roles.until_stopped(&base.shutdown) => outcome,
+            // Only a new start finds out what the disk holds; until then everything would be 503.
+            why = log.failed() => Err(ServiceError::Failed(why)),
+        }
     }
     .await;
     let stopped = roles.stop().await;
@@ -113,6 +127,12 @@ fn refuse_taken_ports(up: &Up) -> Result<(), ServiceError> {
     ];
     let mut taken = HashMap::new();
     for (what, flag, address) in wanted {
+        // Nobody asks for the metrics by a name that was printed before.
+        if address.port() == 0 && flag != "--metrics-listen" {
+            return Err(ServiceError::Configuration(format!(
+                "{flag} {address}: {what} must be found by others, so choose a port"
+            )));
+        }
         if address.port() != 0
             && let Some(other) = taken.insert(address, flag)
         {

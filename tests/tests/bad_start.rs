@@ -64,6 +64,15 @@ fn a_taken_port() -> Result<()> {
 }
 
 #[test]
+fn a_port_that_nobody_could_find() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    for flag in ["--listen", "--admin-listen", "--warehouse-listen"] {
+        check(&up(dir.path(), &[flag, "127.0.0.1:0"])?, CONFIGURATION, &[flag, "port"])?;
+    }
+    Ok(())
+}
+
+#[test]
 fn an_unusable_data_directory() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("file");
