@@ -260,6 +260,21 @@ impl Stack {
         Ok(http::get(self.metrics[role], "localhost", "/metrics").await?.body)
     }
 
+    /// Every role answers `/healthz`, `/readyz` and `/metrics`, and says what listens where.
+    pub async fn check_observability(&self) -> Result<()> {
+        for (role, address) in &self.metrics {
+            for path in ["/healthz", "/readyz"] {
+                let answer = http::get(*address, "localhost", path).await?;
+                ensure!(answer.status == hyper::StatusCode::OK, "{role}{path}: {answer:?}");
+            }
+            let metrics = self.metrics(role).await?;
+            ensure!(metrics.contains("# TYPE gokart_"), "{role} counts nothing: {metrics:?}");
+            let output = self.processes.get(role).map(Process::output).unwrap_or_default();
+            ensure!(output.contains(&address.to_string()), "{role} does not say where: {output}");
+        }
+        Ok(())
+    }
+
     /// Runs a `gokart` command against this installation and gives what it printed.
     pub fn gokart(&self, arguments: &[&str]) -> Result<String> {
         let admin = format!("http://{}", self.admin);

@@ -62,6 +62,7 @@ async fn run_all(stack: Stack) -> Result<()> {
     world.case_18_nothing_pays_without_install().await.context("case 18")?;
     world.case_20_held_event_late_in_its_deadline().await.context("case 20")?;
     world.cases_10_and_19_a_processor_that_was_away().await.context("cases 10 and 19")?;
+    world.stack.check_observability().await?;
     world.stack.stop()
 }
 
