@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 /// How often the group is asked for changes.
 const MEMBERSHIP_WAIT: Duration = Duration::from_millis(100);
@@ -51,6 +51,7 @@ pub async fn run(
         to_reopen: BTreeSet::new(),
         tasks: JoinSet::new(),
         last_turn: 0,
+        lag: tokio::spawn(async {}),
     };
     let following = async {
         while !shutdown.is_triggered() {
@@ -110,6 +111,20 @@ struct Group {
     to_reopen: BTreeSet<u32>,
     tasks: JoinSet<Ended>,
     last_turn: u64,
+    /// The last measurement of the lag.
+    lag: JoinHandle<()>,
+}
+
+/// Shows the records between each partition's position and its end.
+async fn record_lag(log: Arc<dyn EventLog>, positions: Vec<(u32, Arc<AtomicU64>)>) {
+    for (partition, position) in positions {
+        // One that cannot be asked now keeps its last value.
+        if let Ok(bounds) = log.bounds(Topic::Postbacks, partition).await {
+            let lag = bounds.end.saturating_sub(position.load(Ordering::Relaxed));
+            metrics::gauge!("gokart_processor_lag_records", "partition" => partition.to_string())
+                .set(lag as f64);
+        }
+    }
 }
 
 impl Group {
@@ -126,9 +141,9 @@ impl Group {
     async fn follow_group(&mut self) -> Result<(), ServiceError> {
         let mut last_lag = Instant::now();
         while !self.shutdown.is_triggered() {
-            if last_lag.elapsed() >= LAG_INTERVAL {
+            if last_lag.elapsed() >= LAG_INTERVAL && self.lag.is_finished() {
                 last_lag = Instant::now();
-                self.observe_lag().await;
+                self.observe_lag();
             }
             self.reopen_interrupted().await?;
             while let Some(ended) = self.tasks.try_join_next() {
@@ -180,15 +195,15 @@ impl Group {
         metrics::gauge!("gokart_processor_partitions").set(self.running.len() as f64);
     }
 
-    /// Records between each partition's position and its end.
-    async fn observe_lag(&mut self) {
-        for (partition, running) in &self.running {
-            if let Ok(bounds) = self.log.bounds(Topic::Postbacks, *partition).await {
-                let lag = bounds.end.saturating_sub(running.position.load(Ordering::Relaxed));
-                metrics::gauge!("gokart_processor_lag_records", "partition" => partition.to_string())
-                    .set(lag as f64);
-            }
-        }
+    /// Starts measuring how far each partition is behind. Beside the loop: a broker that is away
+    /// answers after seconds for each partition, and neither the group nor the signal to stop waits.
+    fn observe_lag(&mut self) {
+        let positions: Vec<(u32, Arc<AtomicU64>)> = self
+            .running
+            .iter()
+            .map(|(partition, running)| (*partition, Arc::clone(&running.position)))
+            .collect();
+        self.lag = tokio::spawn(record_lag(Arc::clone(&self.log), positions));
     }
 
     async fn reopen_interrupted(&mut self) -> Result<(), ServiceError> {

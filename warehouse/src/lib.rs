@@ -116,7 +116,7 @@ fn stop_with_stdin(shutdown: Shutdown) -> Result<(), WarehouseError> {
     let watch = move || {
         let mut buffer = [0; 64];
         while matches!(std::io::stdin().read(&mut buffer), Ok(count) if count > 0) {}
-        tracing::info!("stopping: the parent process is gone");
+        tracing::info!("stopping: the parent process has closed the pipe, or is gone");
         shutdown.trigger();
     };
     let thread = std::thread::Builder::new().name("parent-watch".to_owned()).spawn(watch);
