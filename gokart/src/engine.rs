@@ -83,6 +83,7 @@ impl Engine {
             // It needs no key, and what it does not have it cannot leak.
             .env_remove("GOKART_MASTER_KEYS")
             .env_remove("GOKART_MASTER_KEY_FILE")
+            .env_remove("GOKART_ADMIN_TOKEN")
             .stdin(Stdio::piped())
             // Its own group: Ctrl-C in the terminal is for us; we tell it when all is flushed.
             .process_group(0)

@@ -7,6 +7,7 @@ use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{EventLog, OpenError};
 use service::{Clock, Readiness, ServiceError, Shutdown, bind, install_metrics};
 use std::sync::Arc;
+use std::time::Duration;
 use warehouse::{Limits, WarehouseConfig};
 
 /// What every long-running process begins with.
@@ -62,13 +63,22 @@ fn brokers(log: &flags::EventLog) -> Result<&str, ServiceError> {
     }
 }
 
-async fn connect(log: &flags::EventLog, data: &DataDir) -> Result<Arc<KafkaLog>, ServiceError> {
+/// `answer_wait` is how long a sender waits: what is not written by then must not be later, for
+/// the sender has been told to send again.
+async fn connect(
+    log: &flags::EventLog,
+    data: &DataDir,
+    answer_wait: Option<Duration>,
+) -> Result<Arc<KafkaLog>, ServiceError> {
     let state_dir = data.join("state");
     let mut config = KafkaConfig::new(brokers(log)?, log.topics.partitions, state_dir);
     config.topic_prefix = log.topic_prefix.clone();
     config.replication_factor = u32::from(log.replication);
     config.properties = log.kafka_properties.clone();
     config.retention_ms = Some(settings::ms(log.retention.retention_age));
+    if let Some(wait) = answer_wait {
+        config.message_timeout = wait;
+    }
     KafkaLog::connect(config).await.map_err(open_error)
 }
 
@@ -77,7 +87,7 @@ pub async fn ingest(role: roles::Ingest) -> Result<(), ServiceError> {
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let config = settings::ingest(&role.ingest, &role.domains);
     let base = Base::start("ingest", &role.data, &role.metrics).await?;
-    let log = connect(&role.log, &base.data).await?;
+    let log = connect(&role.log, &base.data, Some(role.ingest.max_postback_wait)).await?;
     let events: Arc<dyn EventLog> = log.clone();
     ingest::run(config, events, keyring, base.clock, base.readiness, base.shutdown).await?;
     log.close().await;
@@ -89,7 +99,7 @@ pub async fn processor(role: roles::Processor) -> Result<(), ServiceError> {
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let config = settings::processor(&role.processor);
     let base = Base::start("processor", &role.data, &role.metrics).await?;
-    let log = connect(&role.log, &base.data).await?;
+    let log = connect(&role.log, &base.data, None).await?;
     let ready = base.readiness.condition("processor: configuration read and group joined");
     let events: Arc<dyn EventLog> = log.clone();
     processor::run(config, events, keyring, base.clock, base.shutdown, ready).await?;
@@ -101,7 +111,7 @@ pub async fn sink(role: roles::Sink) -> Result<(), ServiceError> {
     brokers(&role.log)?;
     let config = settings::sink(&role.sink, settings::clickhouse(&role.clickhouse)?);
     let base = Base::start("sink", &role.data, &role.metrics).await?;
-    let log = connect(&role.log, &base.data).await?;
+    let log = connect(&role.log, &base.data, None).await?;
     let ready = base.readiness.condition("sink: tables ready and group joined");
     let events: Arc<dyn EventLog> = log.clone();
     sink::run(config, events, base.clock, base.shutdown, ready).await?;
@@ -115,7 +125,7 @@ pub async fn admin(role: roles::Admin) -> Result<(), ServiceError> {
     let clickhouse = settings::clickhouse(&role.clickhouse)?;
     let base = Base::start("admin", &role.data, &role.metrics).await?;
     let config = settings::admin(&role.admin, &role.domains, clickhouse, &base.data, None)?;
-    let log = connect(&role.log, &base.data).await?;
+    let log = connect(&role.log, &base.data, None).await?;
     let events: Arc<dyn EventLog> = log.clone();
     admin::run(config, events, keyring, base.clock, base.readiness, base.shutdown).await?;
     log.close().await;

@@ -35,10 +35,12 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
     let mut clickhouse =
         ClickHouseConfig::new(&format!("http://{}", up.warehouse.warehouse_listen));
     clickhouse.password = Some(tokens.write);
-    let public_url = format!("http://localhost:{}", up.ingest.listen.port());
+    let base_domain = up.domains.base_domains.first().map_or("localhost", String::as_str);
+    let public_url = format!("http://{base_domain}:{}", up.ingest.listen.port());
     // Reports only read.
     let reading = ClickHouseConfig { password: Some(tokens.read), ..clickhouse.clone() };
     let admin = settings::admin(&up.admin, &up.domains, reading, &base.data, Some(public_url))?;
+    let admin_token = admin.token.clone();
     let log =
         LocalLog::open(settings::local_log(&up, &base.data, &base.clock)).map_err(open_error)?;
     let events: Arc<dyn EventLog> = log.clone();
@@ -97,7 +99,13 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
     let running = async {
         roles.until_ready(&base.readiness, &base.shutdown).await?;
         if let Some(documents) = documents {
-            crate::commands::apply_at_start(up.admin.admin_listen, &base.data, documents).await?;
+            let admin = up.admin.admin_listen;
+            tokio::select! {
+                // Told to stop before the admin role was there: there is nobody to ask.
+                biased;
+                () = base.shutdown.wait() => return Ok(()),
+                applied = crate::commands::apply_at_start(admin, &admin_token, documents) => applied?,
+            }
         }
         configured.set(true);
         if !base.shutdown.is_triggered() {

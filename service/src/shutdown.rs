@@ -38,7 +38,8 @@ impl Shutdown {
         let _ = receiver.wait_for(|triggered| *triggered).await;
     }
 
-    /// Turns the switch on SIGTERM or SIGINT.
+    /// Turns the switch on SIGTERM or SIGINT; the second one ends the process at once, with exit
+    /// code 1, for stopping may itself be what hangs.
     pub fn on_signals(&self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
@@ -49,8 +50,14 @@ impl Shutdown {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            tracing::info!("stopping: finishing what was begun");
+            tracing::info!("stopping: finishing what was begun; once more to end at once");
             shutdown.trigger();
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::warn!("ended at once: told so twice; what was answered 2xx is kept");
+            std::process::exit(1);
         });
         Ok(())
     }

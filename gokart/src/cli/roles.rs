@@ -222,7 +222,7 @@ pub struct AdminSettings {
     )]
     pub admin_token_file: Option<PathBuf>,
     /// How links are written: scheme, base domain and port, e.g. `https://example.com`. Default:
-    /// https and the first base domain; for `up`, http://localhost and the port of --listen.
+    /// https and the first base domain; for `up`, http, that domain and the port of --listen.
     #[arg(long, env = "GOKART_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// Longest time that a report's query may take.

@@ -3,8 +3,6 @@
 use super::{Failure, output};
 use crate::cli::asking::{Apply, Format};
 use crate::client::{Client, Target};
-use crate::data_dir::DataDir;
-use crate::settings::ADMIN_TOKEN;
 use admin::apply::Source;
 use admin::apply::publish::{ApplyReport, ApplyRequest};
 use serde_json::json;
@@ -105,17 +103,9 @@ fn is_document(path: &Path) -> bool {
     !hidden && matches!(extension, Some("yaml" | "yml" | "json")) && path.is_file()
 }
 
-/// Puts documents in force through the admin API of this very process.
+/// Puts documents in force through the admin API of this very process, with the token that it
+/// was given.
 pub async fn apply_at_start(
-    admin: SocketAddr,
-    data: &DataDir,
-    files: Vec<Source>,
-) -> Result<(), ServiceError> {
-    let token = data.token(ADMIN_TOKEN)?;
-    apply_with(admin, &token, files).await
-}
-
-async fn apply_with(
     admin: SocketAddr,
     token: &str,
     files: Vec<Source>,
