@@ -1,5 +1,7 @@
+mod absurd;
 mod reversals;
 mod size;
 mod tables;
 mod wild;
 mod worked;
+mod years;
