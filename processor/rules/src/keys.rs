@@ -90,9 +90,17 @@ pub struct MemberHash(pub [u8; 10]);
 
 /// SHA-256 over parts with their lengths, so that no two lists of parts look alike; cut to `N`.
 pub fn hash<const N: usize>(label: &str, parts: &[&[u8]]) -> [u8; N] {
+    hash_parts(label, parts.iter().copied())
+}
+
+/// [`hash`] of parts that come one by one.
+pub fn hash_parts<'a, const N: usize>(
+    label: &'a str,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> [u8; N] {
     const { assert!(N <= 32) };
     let mut digest = Sha256::new();
-    for part in std::iter::once(&label.as_bytes()).chain(parts) {
+    for part in std::iter::once(label.as_bytes()).chain(parts) {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
