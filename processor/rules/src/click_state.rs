@@ -211,11 +211,9 @@ impl ClickState {
         if !self.has_repeatables || self.repeatables_loaded {
             return Ok(());
         }
-        let mut from = Vec::with_capacity(48);
-        let mut end = Vec::with_capacity(48);
+        let mut from = std::mem::take(&mut scratch.from);
         keys::repeatables(&mut from, self.slot);
-        end.extend_from_slice(&from);
-        end.extend_from_slice(&[0xff; 23]);
+        let end = keys::repeatables_end(self.slot);
         while store.first_in(&from, &end, &mut scratch.key, &mut scratch.value)? {
             let Some((event, unique)) = keys::split_repeatable(&scratch.key) else {
                 return Err(Damaged { what: "the key of a repeatable conversion" }.into());
@@ -227,6 +225,7 @@ impl ClickState {
             from.extend_from_slice(&scratch.key);
             from.push(0);
         }
+        scratch.from = from;
         self.repeatables_loaded = true;
         Ok(())
     }

@@ -120,6 +120,14 @@ pub fn put_time(key: &mut Vec<u8>, time: UnixMillis) {
     key.extend_from_slice(&bytes[8 - TIME_BYTES..]);
 }
 
+/// A tag and a time: where the keys of a kind that begin with a time go on from.
+pub fn tagged_time(tag: u8, time: UnixMillis) -> [u8; 1 + TIME_BYTES] {
+    let bytes = representable(time).0.to_be_bytes();
+    let mut key = [tag; 1 + TIME_BYTES];
+    key[1..].copy_from_slice(&bytes[8 - TIME_BYTES..]);
+    key
+}
+
 /// The time at the start of `bytes`, and what follows it.
 pub fn split_time(bytes: &[u8]) -> Option<(UnixMillis, &[u8])> {
     let (time, rest) = bytes.split_first_chunk::<TIME_BYTES>()?;
@@ -155,6 +163,13 @@ pub fn repeatable(key: &mut Vec<u8>, slot: ClickSlot, event: EventHash, unique: 
 pub fn repeatables(key: &mut Vec<u8>, slot: ClickSlot) {
     click(key, slot);
     key.push(REPEATABLE_SUFFIX);
+}
+
+/// The first key behind all of them.
+pub fn repeatables_end(slot: ClickSlot) -> [u8; 16] {
+    let mut end = [REPEATABLE_SUFFIX + 1; 16];
+    end[..15].copy_from_slice(&slot.0);
+    end
 }
 
 /// Takes a [`repeatable`] key apart.

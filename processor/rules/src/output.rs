@@ -58,6 +58,10 @@ pub struct Scratch {
     /// Keys and values on their way from and to the store.
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
+    /// The key of the timer that fires.
+    pub(crate) timer: Vec<u8>,
+    /// Where a walk over many keys goes on.
+    pub(crate) from: Vec<u8>,
     /// A click's sub-ids out of its details.
     pub(crate) details: Vec<u8>,
     /// Places in a list that is put in order.

@@ -99,7 +99,8 @@ impl<S: Store> Case<'_, '_, S> {
         }
         self.state.load_repeatables(self.store, self.scratch)?;
         let (mut reversed, mut in_review) = (false, false);
-        for index in self.in_order() {
+        let order = self.in_order();
+        for index in order.iter().copied() {
             let known = self.event_at(index).is_some();
             if !known || !self.state.records[index].kind.is_conversion() {
                 continue;
@@ -110,6 +111,7 @@ impl<S: Store> Case<'_, '_, S> {
                 Reversal::NeedsReview => in_review = true,
             }
         }
+        self.scratch.order = order;
         self.ripple()?;
         let only = match self.rows.as_slice() {
             [row] => Some(row.identity),
@@ -163,8 +165,10 @@ impl<S: Store> Case<'_, '_, S> {
                 && record.transaction.as_ref().map(Text::as_str) == Some(transaction)
                 && self.event_at(*index).is_some()
         });
-        matching.sort_by_key(|index| self.state.records[*index].event != named);
-        let Some(&index) = matching.first() else {
+        let first =
+            matching.iter().copied().min_by_key(|index| self.state.records[*index].event != named);
+        self.scratch.order = matching;
+        let Some(index) = first else {
             return Ok(Verdict::rejected(Reason::RefundUnmatched));
         };
         let Some(event_of) = self.event_at(index) else {

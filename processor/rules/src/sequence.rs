@@ -64,7 +64,8 @@ impl<S: Store> Case<'_, '_, S> {
 
     /// What was held on the strength of a level goes with it; what has succeeded stays, flagged.
     fn reject_dependents(&mut self, lost: u32) -> Result<(), S::Error> {
-        for index in self.in_order() {
+        let order = self.in_order();
+        for index in order.iter().copied() {
             let Some(event_of) = self.event_at(index) else { continue };
             if self.level_below(event_of.event()) != Some(lost) {
                 continue;
@@ -80,6 +81,7 @@ impl<S: Store> Case<'_, '_, S> {
                 self.revise(index)?;
             }
         }
+        self.scratch.order = order;
         Ok(())
     }
 
@@ -97,10 +99,13 @@ impl<S: Store> Case<'_, '_, S> {
             .min_by_key(|index| self.place(*index))
     }
 
-    /// The loaded records: lower levels first, then as they arrived.
-    pub fn in_order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.state.records.len()).collect();
-        order.sort_by_key(|index| self.place(*index));
+    /// The loaded records: lower levels first, then as they arrived. In a buffer of
+    /// [`crate::Scratch`], for the caller to put back.
+    pub fn in_order(&mut self) -> Vec<usize> {
+        let mut order = std::mem::take(&mut self.scratch.order);
+        order.clear();
+        order.extend(0..self.state.records.len());
+        order.sort_unstable_by_key(|index| (self.place(*index), *index));
         order
     }
 

@@ -68,13 +68,12 @@ fn fire_with<S: Store>(
     limit: usize,
     out: &mut impl Decided,
 ) -> Result<MoreDue, S::Error> {
-    let mut key = Vec::with_capacity(64);
-    let mut end = Vec::with_capacity(8);
-    end.push(keys::TIMER);
-    keys::put_time(&mut end, clock.plus_ms(1));
+    let mut key = std::mem::take(&mut scratch.timer);
+    let end = keys::tagged_time(keys::TIMER, clock.plus_ms(1));
     let mut fired = 0;
     while store.first_in(&[keys::TIMER], &end, &mut key, &mut scratch.value)? {
         if fired == limit {
+            scratch.timer = key;
             return Ok(MoreDue::Yes);
         }
         fired += 1;
@@ -91,6 +90,7 @@ fn fire_with<S: Store>(
             Timer::Counter(counter) => store.delete(counter)?,
         }
     }
+    scratch.timer = key;
     Ok(MoreDue::No)
 }
 

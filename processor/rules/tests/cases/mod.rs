@@ -1,3 +1,4 @@
+mod allocations;
 mod reversals;
 mod size;
 mod tables;

@@ -2,6 +2,7 @@
 
 pub mod allocations;
 pub mod checked;
+pub mod fixed;
 pub mod memory;
 pub mod offers;
 pub mod world;
