@@ -122,8 +122,7 @@ impl<'w, 'a, S: Store> Case<'w, 'a, S> {
             self.keep_context()?;
             self.state.save(self.store, self.scratch)?;
         }
-        // Empty: whatever was lost has rippled.
-        self.scratch.levels = self.lost_levels;
+        self.scratch.keep_levels(self.lost_levels);
         let test = self.state.slot.is_test();
         self.state.recycle(self.scratch);
         Ok(Revisions {

@@ -83,6 +83,11 @@ impl Scratch {
         self.records.push(emptied(records));
     }
 
+    /// Keeps the memory of a list of levels.
+    pub(crate) fn keep_levels(&mut self, levels: Vec<u32>) {
+        self.levels = emptied(levels);
+    }
+
     /// Keeps the memory of a list of rows.
     pub(crate) fn keep_rows(&mut self, rows: Vec<Row>) {
         self.rows = emptied(rows);

@@ -287,7 +287,13 @@ fn step_command<S: Store>(
         effect,
         decided_at: now,
     };
-    let revisions = revisions.as_ref();
-    out.decision(&DecisionView { postback: None, command: Some(&outcome), revisions });
+    out.decision(&DecisionView {
+        postback: None,
+        command: Some(&outcome),
+        revisions: revisions.as_ref(),
+    });
+    if let Some(revisions) = revisions {
+        revisions.recycle(scratch);
+    }
     Ok(())
 }

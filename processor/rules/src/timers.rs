@@ -43,7 +43,7 @@ fn read(key: &[u8]) -> Result<(UnixMillis, Timer<'_>), Damaged> {
 }
 
 /// Fires the timers due at or before `clock`, earliest first, at most `limit` of them. What a
-/// timer decides is decided at its due time. Appends to `out`.
+/// timer decides is decided at its due time, and told to `out`.
 ///
 /// # Errors
 /// Only the store's. Timers may then be half fired: throw the batch away.
