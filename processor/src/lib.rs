@@ -5,6 +5,7 @@
 
 mod config;
 mod error;
+mod outputs;
 mod overlay;
 mod partition_clock;
 pub mod pipeline;

@@ -6,6 +6,7 @@
 use crate::config::{
     BATCH_BYTES_MAX, BATCH_RECORDS_MAX, CHANGES_PER_COMMIT_MAX, IDLE_TICK, TIMERS_PER_COMMIT_MAX,
 };
+use crate::outputs::Outputs;
 use crate::overlay::Overlay;
 use crate::partition_clock::PartitionClock;
 use crate::resolve::{CLICK_PARAMETER, Resolution, resolve};
@@ -13,7 +14,7 @@ use crate::{ProcessorConfig, ProcessorError};
 use bytes::Bytes;
 use eventlog::{Batch, Commit, OwnedPartition, PartitionState, ReadLimit, Record, StoredRecord};
 use keyring::Keyring;
-use rules::{MoreDue, Output, StepInput, Store};
+use rules::{MoreDue, StepInput, Store};
 use schemas::codec::encode;
 use schemas::{Catalog, DeadLetter, Input, OfferId, Topic, UnixMillis, topic::partition_of};
 use service::{Clock, Shutdown};
@@ -141,8 +142,7 @@ pub fn decide(
         catalog: &catalog,
         partition,
         store: Overlay::new(state),
-        out: Output::default(),
-        outputs: Vec::new(),
+        out: Outputs::new(partition),
         wall,
     };
     let stored = state
@@ -198,11 +198,11 @@ pub fn decide(
         Some(next) => next.offset,
         None => batch.next_offset,
     };
-    let is_idle = done == begin && worker.outputs.is_empty() && worker.store.changes() == 0;
+    let is_idle = done == begin && worker.out.records.is_empty() && worker.store.changes() == 0;
     let commit = if is_idle {
         None
     } else {
-        let outputs = std::mem::take(&mut worker.outputs);
+        let outputs = std::mem::take(&mut worker.out.records);
         if clock != clock_before {
             worker
                 .store
@@ -225,24 +225,16 @@ struct Worker<'a> {
     catalog: &'a Catalog,
     partition: u32,
     store: Overlay<'a>,
-    out: Output,
-    outputs: Vec<(Topic, u32, Record)>,
+    out: Outputs,
     wall: UnixMillis,
 }
 
 impl Worker<'_> {
     /// Fires the timers due at or before `clock`; says whether the commit is full and more wait.
     fn fire_due(&mut self, clock: UnixMillis) -> Result<MoreDue, ProcessorError> {
-        let more = rules::fire_due(
-            &mut self.store,
-            self.catalog,
-            clock,
-            TIMERS_PER_COMMIT_MAX,
-            &mut self.out,
-        )
-        .map_err(|e| ProcessorError::from_state(self.partition, e))?;
-        self.collect(clock);
-        Ok(more)
+        self.out.at = clock;
+        rules::fire_due(&mut self.store, self.catalog, clock, TIMERS_PER_COMMIT_MAX, &mut self.out)
+            .map_err(|e| ProcessorError::from_state(self.partition, e))
     }
 
     /// Once for each version of the configuration: offers and shares may have become available.
@@ -260,9 +252,9 @@ impl Worker<'_> {
         self.store.put(CONFIG_VERSION_KEY, &version).map_err(failed)?;
         let (partition, partitions) = (self.partition, self.context.partitions);
         let owns = |root: &OfferId| partition_of(root, partitions) == partition;
+        self.out.at = now;
         rules::configuration_changed(&mut self.store, self.catalog, owns, now, &mut self.out)
             .map_err(failed)?;
-        self.collect(now);
         Ok(None)
     }
 
@@ -298,9 +290,9 @@ impl Worker<'_> {
         };
         match step_input {
             Ok(step_input) => {
+                self.out.at = now;
                 rules::step(&mut self.store, self.catalog, step_input, now, &mut self.out)
                     .map_err(|e| ProcessorError::from_state(self.partition, e))?;
-                self.collect(now);
             }
             // This worker does not own the offer's caps and budget.
             Err(home) => self.dead_letter(
@@ -312,27 +304,6 @@ impl Worker<'_> {
             ),
         }
         Ok(())
-    }
-
-    /// Turns what the rules said into records, and counts it: the rules themselves count nothing.
-    fn collect(&mut self, at: UnixMillis) {
-        for decision in self.out.decisions.drain(..) {
-            if let Some(postback) = &decision.postback {
-                let reason = postback.reason.map_or("", schemas::Reason::code);
-                metrics::counter!("gokart_postbacks_decided_total", "outcome" => postback.outcome.code(), "reason" => reason).increment(1);
-            }
-            for conversion in &decision.conversions {
-                let reason = conversion.reason.map_or("", schemas::Reason::code);
-                metrics::counter!("gokart_conversion_revisions_total", "status" => conversion.status.code(), "reason" => reason).increment(1);
-            }
-            let record = Record { key: Bytes::new(), value: encode(&decision).into(), at };
-            self.outputs.push((Topic::Decisions, self.partition, record));
-        }
-        for availability in self.out.availability.drain(..) {
-            let key = availability.scope.key().into();
-            let record = Record { key, value: encode(&availability).into(), at };
-            self.outputs.push((Topic::Availability, 0, record));
-        }
     }
 
     /// Puts a record aside, with its position and the reason; it never blocks its partition.
@@ -350,7 +321,7 @@ impl Worker<'_> {
             value_hex,
         };
         let record = Record { key: Bytes::new(), value: encode(&letter).into(), at: self.wall };
-        self.outputs.push((Topic::DeadLetters, 0, record));
+        self.out.records.push((Topic::DeadLetters, 0, record));
     }
 }
 

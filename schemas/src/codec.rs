@@ -5,6 +5,7 @@
 //! does not know must stop and say so: guessing would lose money quietly.
 
 use serde::{Serialize, de::DeserializeOwned};
+use std::io;
 
 /// A message with its own place in the log.
 pub trait Message: Serialize + DeserializeOwned {
@@ -31,15 +32,20 @@ pub enum DecodeError {
 #[must_use]
 pub fn encode<M: Message>(message: &M) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(512);
-    bytes.extend_from_slice(b"{\"v\":");
-    bytes.extend_from_slice(M::VERSION.to_string().as_bytes());
-    bytes.extend_from_slice(b",\"");
-    bytes.extend_from_slice(M::KIND.as_bytes());
-    bytes.extend_from_slice(b"\":");
-    // Our messages have string keys and no fallible serializers, and a Vec takes every byte.
-    serde_json::to_writer(&mut bytes, message).expect("a message is always serializable");
-    bytes.push(b'}');
+    encode_as::<M>(message, &mut bytes);
     bytes
+}
+
+/// Appends a message to a buffer in memory; `body` is the message, or what is the same JSON.
+pub fn encode_as<M: Message>(body: &impl Serialize, buffer: &mut impl io::Write) {
+    // Our messages have string keys and no fallible serializers, and memory takes every byte.
+    write_as::<M>(body, buffer).expect("a message is always serializable");
+}
+
+fn write_as<M: Message>(body: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
+    write!(out, "{{\"v\":{},\"{}\":", M::VERSION, M::KIND)?;
+    serde_json::to_writer(&mut *out, body)?;
+    out.write_all(b"}")
 }
 
 /// A record's version, kind and the JSON of its body.

@@ -183,6 +183,7 @@ impl fmt::Debug for PostbackId {
 
 /// Characters of the hashed part of a conversion id: 130 bits hold a 128-bit hash.
 pub const CONVERSION_HASH_CHARS: usize = 26;
+const CONVERSION_ID_BYTES_MAX: usize = ID_BYTES_MAX + 1 + CONVERSION_HASH_CHARS;
 const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// One conversion through all its revisions: `<root offer>.<hash>`. The root offer is in the
@@ -195,14 +196,7 @@ impl ConversionId {
     /// Writes the id of a 128-bit identity hash below a root offer.
     #[must_use]
     pub fn from_hash(root_offer: &OfferId, hash: [u8; 16]) -> Self {
-        let mut bits = u128::from_be_bytes(hash);
-        let mut digits = [0u8; CONVERSION_HASH_CHARS];
-        for digit in digits.iter_mut().rev() {
-            *digit = BASE32[(bits & 31) as usize];
-            bits >>= 5;
-        }
-        let digits = std::str::from_utf8(&digits).unwrap_or_default();
-        Self(format!("{root_offer}.{digits}").into())
+        Self(ConversionIdView { root_offer, hash }.write(&mut [0; CONVERSION_ID_BYTES_MAX]).into())
     }
 
     pub fn new(text: &str) -> Result<Self, IdError> {
@@ -228,6 +222,48 @@ impl ConversionId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A [`ConversionId`] that is not written out yet: the same text wherever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConversionIdView<'a> {
+    pub root_offer: &'a OfferId,
+    /// The identity hash.
+    pub hash: [u8; 16],
+}
+
+impl ConversionIdView<'_> {
+    fn write(self, text: &mut [u8; CONVERSION_ID_BYTES_MAX]) -> &str {
+        let offer = self.root_offer.as_str().as_bytes();
+        let length = offer.len() + 1 + CONVERSION_HASH_CHARS;
+        text[..offer.len()].copy_from_slice(offer);
+        text[offer.len()] = b'.';
+        let mut bits = u128::from_be_bytes(self.hash);
+        for digit in text[offer.len() + 1..length].iter_mut().rev() {
+            *digit = BASE32[(bits & 31) as usize];
+            bits >>= 5;
+        }
+        // A slug, a dot and digits: ASCII.
+        std::str::from_utf8(&text[..length]).unwrap_or_default()
+    }
+}
+
+impl From<ConversionIdView<'_>> for ConversionId {
+    fn from(id: ConversionIdView<'_>) -> Self {
+        Self::from_hash(id.root_offer, id.hash)
+    }
+}
+
+impl fmt::Display for ConversionIdView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.write(&mut [0; CONVERSION_ID_BYTES_MAX]))
+    }
+}
+
+impl Serialize for ConversionIdView<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.write(&mut [0; CONVERSION_ID_BYTES_MAX]))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod click;
 pub mod codec;
 pub mod decision;
+pub mod decision_view;
 pub mod ids;
 pub mod input;
 pub mod link;
@@ -28,9 +29,10 @@ pub use codec::{DecodeError, Message};
 pub use decision::{
     CommandEffect, CommandOutcome, Conversion, ConversionStatus, Decision, PostbackOutcome,
 };
+pub use decision_view::{ConversionView, FlagsView, PostbackOutcomeView, SubIdsView};
 pub use ids::{
-    AdvertiserId, ConversionId, EventId, IdError, OfferId, PostbackId, PublisherId, ShareId,
-    TenantId,
+    AdvertiserId, ConversionId, ConversionIdView, EventId, IdError, OfferId, PostbackId,
+    PublisherId, ShareId, TenantId,
 };
 pub use input::{ClickDetails, Command, CommandKind, Input, Postback};
 pub use money::{Currency, Micros, Money};

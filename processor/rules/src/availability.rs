@@ -3,7 +3,7 @@
 
 use crate::counters;
 use crate::keys::{self, EventHash};
-use crate::output::{Output, Scratch};
+use crate::output::{Decided, Scratch};
 use crate::periods;
 use crate::store::{Damaged, Store};
 use crate::wire::{Reader, put_zigzag};
@@ -135,14 +135,15 @@ fn configured<'a>(
 /// [`configuration_changed`].
 pub fn refresh_limited<S: Store>(
     store: &mut S,
+    scratch: &mut Scratch,
     catalog: &Catalog,
     scope: &AvailabilityScope,
     now: UnixMillis,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<(), S::Error> {
     match configured(catalog, scope) {
         Some((offer, share)) if is_limited(scope, offer, share) => {
-            refresh(store, catalog, scope, now, out)
+            refresh(store, scratch, catalog, scope, now, out)
         }
         _ => Ok(()),
     }
@@ -151,13 +152,13 @@ pub fn refresh_limited<S: Store>(
 /// Works out a scope's availability and publishes it when it changed.
 fn refresh<S: Store>(
     store: &mut S,
+    scratch: &mut Scratch,
     catalog: &Catalog,
     scope: &AvailabilityScope,
     now: UnixMillis,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<(), S::Error> {
     let Some((offer, share)) = configured(catalog, scope) else { return Ok(()) };
-    let scratch = &mut out.scratch;
     let mut state = ScopeState::load(store, scratch, scope)?;
     let exhausted = if is_limited(scope, offer, share) {
         exhausted(store, scratch, scope, offer, share, &state, now)?
@@ -167,7 +168,7 @@ fn refresh<S: Store>(
     if exhausted != state.published {
         state.published = exhausted;
         state.save(store, scratch, scope)?;
-        out.availability.push(Availability {
+        out.availability(&Availability {
             scope: scope.clone(),
             exhausted: exhausted.map(|(reason, _)| reason),
             until: exhausted.and_then(|(_, until)| until),
@@ -226,8 +227,9 @@ pub fn configuration_changed<S: Store>(
     catalog: &Catalog,
     owns: impl Fn(&OfferId) -> bool,
     now: UnixMillis,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<(), S::Error> {
+    let mut scratch = std::mem::take(out.scratch());
     for offer in catalog.offers().filter(|offer| owns(&offer.root)) {
         let id = offer.id.clone();
         let scope = if offer.id == offer.root {
@@ -235,12 +237,14 @@ pub fn configuration_changed<S: Store>(
         } else {
             AvailabilityScope::Offer(id)
         };
-        refresh(store, catalog, &scope, now, out)?;
+        refresh(store, &mut scratch, catalog, &scope, now, out)?;
     }
     for share in catalog.shares() {
         if catalog.offer(share.offer.as_str()).is_some_and(|offer| owns(&offer.root)) {
-            refresh(store, catalog, &AvailabilityScope::Share(share.id.clone()), now, out)?;
+            let scope = AvailabilityScope::Share(share.id.clone());
+            refresh(store, &mut scratch, catalog, &scope, now, out)?;
         }
     }
+    *out.scratch() = scratch;
     Ok(())
 }

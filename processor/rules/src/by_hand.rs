@@ -4,25 +4,26 @@ use crate::case::{Case, Opening};
 use crate::flags::FlagSet;
 use crate::kind::Kind;
 use crate::limits::Room;
-use crate::output::Output;
+use crate::output::{Decided, Scratch};
+use crate::revisions::Revisions;
 use crate::store::Store;
 use schemas::{
-    Catalog, Command, CommandEffect, CommandKind, Conversion, ConversionId, Flag, ResolvedClick,
-    UnixMillis,
+    Catalog, Command, CommandEffect, CommandKind, ConversionId, Flag, ResolvedClick, UnixMillis,
 };
 use std::sync::Arc;
 
 /// Applies a command to the conversion it names, if the click has it.
-pub fn apply<S: Store>(
+pub fn apply<'a, S: Store>(
     store: &mut S,
-    catalog: &Catalog,
-    command: &Command,
-    click: &ResolvedClick,
+    scratch: &mut Scratch,
+    catalog: &'a Catalog,
+    command: &'a Command,
+    click: &'a ResolvedClick,
     now: UnixMillis,
-    out: &mut Output,
-) -> Result<(CommandEffect, Vec<Conversion>), S::Error> {
+    out: &mut impl Decided,
+) -> Result<(CommandEffect, Option<Revisions<'a>>), S::Error> {
     let Some(terms) = catalog.terms(click) else {
-        return Ok((CommandEffect::UnknownClick, Vec::new()));
+        return Ok((CommandEffect::UnknownClick, None));
     };
     // Postbacks from a sandbox make tests at a click that is none.
     let lanes = if click.test { &[true][..] } else { &[false, true] };
@@ -36,28 +37,30 @@ pub fn apply<S: Store>(
             share: Arc::clone(&terms.share),
             test: *test,
         };
-        let mut case = Case::open(store, out, opening)?;
+        let mut case = Case::open(store, scratch, opening)?;
         case.note = &command.reason;
+        case.is_noting = true;
         if let Some(index) = case.find(&command.conversion_id)? {
             let effect = match command.kind {
                 CommandKind::Approve { over_limit } => case.approve(index, over_limit)?,
                 CommandKind::Reject => case.reject(index)?,
             };
-            return Ok((effect, case.close()?));
+            return Ok((effect, Some(case.close(out)?)));
         }
     }
-    Ok((CommandEffect::UnknownConversion, Vec::new()))
+    Ok((CommandEffect::UnknownConversion, None))
 }
 
-impl<S: Store> Case<'_, S> {
+impl<S: Store> Case<'_, '_, S> {
     fn find(&mut self, id: &ConversionId) -> Result<Option<usize>, S::Error> {
-        self.state.load_repeatables(self.store, &mut self.out.scratch)?;
+        let root = &self.click.root_offer;
+        self.state.load_repeatables(self.store, self.scratch)?;
         Ok((0..self.state.records.len()).find(|index| {
             let record = &self.state.records[*index];
             record.kind.is_conversion()
-                && self
-                    .event_at(*index)
-                    .is_some_and(|it| self.conversion_id(record, &it.event().id) == *id)
+                && self.event_at(*index).is_some_and(|it| {
+                    ConversionId::from_hash(root, self.identity_of(record, &it.event().id)) == *id
+                })
         }))
     }
 
@@ -99,7 +102,7 @@ impl<S: Store> Case<'_, S> {
 
     /// The operator's words are about one conversion, not about those that follow from it.
     fn ripple_by_hand(&mut self) -> Result<CommandEffect, S::Error> {
-        self.note = "";
+        self.is_noting = false;
         self.ripple()?;
         Ok(CommandEffect::Applied)
     }

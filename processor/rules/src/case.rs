@@ -5,16 +5,14 @@ use crate::context;
 use crate::flags::FlagSet;
 use crate::identity::{self, Occurrence, Subject};
 use crate::keys::{self, ClickSlot, EventHash};
-use crate::output::Output;
+use crate::output::{Decided, Scratch};
 use crate::record::Record;
+use crate::revisions::{Revisions, Row, Subs};
 use crate::store::Store;
 use crate::timer_keys::{self, Timer};
 use crate::wire::Reader;
 use schemas::time::HOUR_MS;
-use schemas::{
-    Catalog, Conversion, ConversionId, Event, EventId, Offer, PostbackId, ResolvedClick, Share,
-    SubIds, UnixMillis,
-};
+use schemas::{Catalog, Event, EventId, Offer, PostbackId, ResolvedClick, Share, UnixMillis};
 use std::sync::Arc;
 
 /// A click's state outlives by this much the last moment at which something about it can still be
@@ -22,10 +20,11 @@ use std::sync::Arc;
 const LIFETIME_MARGIN_MS: i64 = 25 * HOUR_MS;
 const _: () = assert!(LIFETIME_MARGIN_MS > crate::convert::STRAGGLER_MAX_MS);
 
-pub struct Case<'a, S: Store> {
-    pub store: &'a mut S,
+/// `'a`: what came in, which the revisions borrow.
+pub struct Case<'w, 'a, S: Store> {
+    pub store: &'w mut S,
     pub catalog: &'a Catalog,
-    pub out: &'a mut Output,
+    pub scratch: &'w mut Scratch,
     /// The partition's clock.
     pub now: UnixMillis,
     pub click: &'a ResolvedClick,
@@ -35,19 +34,19 @@ pub struct Case<'a, S: Store> {
     pub share: Arc<Share>,
     pub state: ClickState,
     /// The revisions made so far, in order.
-    pub rows: Vec<Conversion>,
+    pub rows: Vec<Row>,
     /// The postback that leads to them, if one does.
     pub postback_id: Option<PostbackId>,
     /// An operator's words, if it is a decision by hand.
     pub note: &'a str,
+    /// They are about what is being settled.
+    pub is_noting: bool,
     /// Levels that lost a conversion that met them.
     pub lost_levels: Vec<u32>,
     /// Caps or budget have changed.
     pub limits_touched: bool,
-    /// The click's sub-ids, once a row needed them.
-    pub subs: Option<SubIds>,
-    /// The click id as rows share it.
-    pub shared_click_id: Option<Arc<str>>,
+    /// Where the click's sub-ids are, once a row needed them.
+    pub subs: Option<Subs>,
 }
 
 /// An offer's version and an event of it.
@@ -80,47 +79,64 @@ pub struct Opening<'a> {
     pub test: bool,
 }
 
-impl<'a, S: Store> Case<'a, S> {
+impl<'w, 'a, S: Store> Case<'w, 'a, S> {
     /// Loads the click's state.
     pub fn open(
-        store: &'a mut S,
-        out: &'a mut Output,
+        store: &'w mut S,
+        scratch: &'w mut Scratch,
         opening: Opening<'a>,
     ) -> Result<Self, S::Error> {
         let Opening { catalog, now, click, click_id, offer, share, test } = opening;
         let slot = ClickSlot::new(click.key, test);
-        let state = ClickState::load(store, &mut out.scratch, slot)?;
+        let state = ClickState::load(store, scratch, slot)?;
+        let rows = std::mem::take(&mut scratch.rows);
+        let lost_levels = std::mem::take(&mut scratch.levels);
         Ok(Self {
             store,
             catalog,
-            out,
+            scratch,
             now,
             click,
             click_id,
             offer,
             share,
             state,
-            rows: Vec::new(),
+            rows,
             postback_id: None,
             note: "",
-            lost_levels: Vec::new(),
+            is_noting: false,
+            lost_levels,
             limits_touched: false,
             subs: None,
-            shared_click_id: None,
         })
     }
 
-    /// Writes the click's state if it changed, and publishes what became used up or free.
-    pub fn close(mut self) -> Result<Vec<Conversion>, S::Error> {
+    /// Writes the click's state if it changed, and publishes what became used up or free. Gives
+    /// the revisions, to be told and then recycled.
+    pub fn close(mut self, out: &mut impl Decided) -> Result<Revisions<'a>, S::Error> {
         if self.limits_touched {
-            self.refresh_availability()?;
+            self.refresh_availability(out)?;
         }
         if self.state.changed {
             self.prolong()?;
             self.keep_context()?;
-            self.state.save(self.store, &mut self.out.scratch)?;
+            self.state.save(self.store, self.scratch)?;
         }
-        Ok(self.rows)
+        self.scratch.keep_levels(self.lost_levels);
+        let test = self.state.slot.is_test();
+        self.state.recycle(self.scratch);
+        Ok(Revisions {
+            rows: self.rows,
+            decided_at: self.now,
+            click: self.click,
+            click_id: self.click_id,
+            offer: self.offer,
+            share: self.share,
+            subs: self.subs.unwrap_or(Subs::Token),
+            test,
+            note: self.note,
+            postback_id: self.postback_id,
+        })
     }
 
     /// A click's state lives for the longest of all periods that matter to it after its last
@@ -142,7 +158,7 @@ impl<'a, S: Store> Case<'a, S> {
         if !self.state.stored {
             let due = self.state.expires.time();
             let timer = Timer::Click(self.state.slot);
-            timer_keys::arm(self.store, &mut self.out.scratch.key, due, timer)?;
+            timer_keys::arm(self.store, &mut self.scratch.key, due, timer)?;
             self.state.stored = true;
         }
         Ok(())
@@ -153,10 +169,10 @@ impl<'a, S: Store> Case<'a, S> {
         let (before, now) = (self.state.pending_before > 0, self.state.pending > 0);
         let slot = self.state.slot;
         if now && !before {
-            context::put(self.store, &mut self.out.scratch, slot, self.click, self.click_id)?;
+            context::put(self.store, self.scratch, slot, self.click, self.click_id)?;
         } else if before && !now {
-            keys::context(&mut self.out.scratch.key, slot);
-            self.store.delete(&self.out.scratch.key)?;
+            keys::context(&mut self.scratch.key, slot);
+            self.store.delete(&self.scratch.key)?;
         }
         Ok(())
     }
@@ -184,25 +200,25 @@ impl<'a, S: Store> Case<'a, S> {
         }
     }
 
-    pub fn conversion_id(&self, record: &Record, event: &EventId) -> ConversionId {
-        let hash = record
+    /// The hash in a conversion's id, which is one below the click's root offer.
+    pub fn identity_of(&self, record: &Record, event: &EventId) -> [u8; 16] {
+        record
             .identity
-            .unwrap_or_else(|| identity::conversion(self.subject(event), Occurrence::Once));
-        ConversionId::from_hash(&self.click.root_offer, hash)
+            .unwrap_or_else(|| identity::conversion(self.subject(event), Occurrence::Once))
     }
 
-    /// The click's sub-ids, byte for byte: those in the token, or all of them from its details.
+    /// Finds the click's sub-ids, byte for byte: in its token, or all of them in its details.
     pub fn load_subs(&mut self) -> Result<(), S::Error> {
         if self.subs.is_some() {
             return Ok(());
         }
-        let mut subs = self.click.subs.clone();
+        let mut subs = Subs::Token;
         if self.click.details {
-            let scratch = &mut self.out.scratch;
-            keys::details(&mut scratch.key, self.click.key);
-            if self.store.get(&scratch.key, &mut scratch.value)? {
-                let mut reader = Reader::new(&scratch.value, "a click's sub-ids");
-                subs = context::decode_subs(&mut reader)?;
+            let mut bytes = std::mem::take(&mut self.scratch.details);
+            keys::details(&mut self.scratch.key, self.click.key);
+            if self.store.get(&self.scratch.key, &mut bytes)? {
+                context::read_subs(&mut Reader::new(&bytes, context::SUBS))?;
+                subs = Subs::Details(bytes);
             }
         }
         self.subs = Some(subs);

@@ -60,7 +60,8 @@ pub struct ClickState {
 }
 
 impl ClickState {
-    fn empty(slot: ClickSlot) -> Self {
+    /// `records`: an empty list, for its memory.
+    fn empty(slot: ClickSlot, records: Vec<Record>) -> Self {
         Self {
             slot,
             stored: false,
@@ -71,7 +72,7 @@ impl ClickState {
             pending: 0,
             pending_before: 0,
             member: None,
-            records: Vec::new(),
+            records,
             repeatables_loaded: false,
             changed: false,
         }
@@ -82,20 +83,26 @@ impl ClickState {
         scratch: &mut Scratch,
         slot: ClickSlot,
     ) -> Result<Self, S::Error> {
+        let records = scratch.take_records();
         keys::click(&mut scratch.key, slot);
         if store.get(&scratch.key, &mut scratch.value)? {
-            Ok(Self::decode(slot, &scratch.value)?)
+            Ok(Self::decode(slot, &scratch.value, records)?)
         } else {
-            Ok(Self::empty(slot))
+            Ok(Self::empty(slot, records))
         }
+    }
+
+    /// Gives the memory back of a state that is done with.
+    pub fn recycle(self, scratch: &mut Scratch) {
+        scratch.keep_records(self.records);
     }
 
     fn clicked_at(&self) -> UnixMillis {
         self.slot.click().clicked_at()
     }
 
-    fn decode(slot: ClickSlot, value: &[u8]) -> Result<Self, Damaged> {
-        let mut state = Self::empty(slot);
+    fn decode(slot: ClickSlot, value: &[u8], records: Vec<Record>) -> Result<Self, Damaged> {
+        let mut state = Self::empty(slot, records);
         let mut reader = Reader::new(value, WHAT);
         if reader.byte()? != FORMAT {
             return Err(reader.damaged());
@@ -204,11 +211,9 @@ impl ClickState {
         if !self.has_repeatables || self.repeatables_loaded {
             return Ok(());
         }
-        let mut from = Vec::with_capacity(48);
-        let mut end = Vec::with_capacity(48);
+        let mut from = std::mem::take(&mut scratch.from);
         keys::repeatables(&mut from, self.slot);
-        end.extend_from_slice(&from);
-        end.extend_from_slice(&[0xff; 23]);
+        let end = keys::repeatables_end(self.slot);
         while store.first_in(&from, &end, &mut scratch.key, &mut scratch.value)? {
             let Some((event, unique)) = keys::split_repeatable(&scratch.key) else {
                 return Err(Damaged { what: "the key of a repeatable conversion" }.into());
@@ -220,6 +225,7 @@ impl ClickState {
             from.extend_from_slice(&scratch.key);
             from.push(0);
         }
+        scratch.from = from;
         self.repeatables_loaded = true;
         Ok(())
     }
@@ -251,13 +257,13 @@ mod tests {
                 pending,
                 pending_before: pending,
                 member,
-                ..ClickState::empty(slot)
+                ..ClickState::empty(slot, Vec::new())
             };
             let mut bytes = Vec::new();
             state.encode(&mut bytes);
-            assert_eq!(ClickState::decode(slot, &bytes), Ok(state));
+            assert_eq!(ClickState::decode(slot, &bytes, Vec::new()), Ok(state));
         }
-        assert!(ClickState::decode(slot, &[]).is_err());
-        assert!(ClickState::decode(slot, &[2, 0, 0, 0, 0]).is_err());
+        assert!(ClickState::decode(slot, &[], Vec::new()).is_err());
+        assert!(ClickState::decode(slot, &[2, 0, 0, 0, 0], Vec::new()).is_err());
     }
 }

@@ -5,11 +5,13 @@ use crate::keys::{self, ClickSlot};
 use crate::output::Scratch;
 use crate::store::{Damaged, Store};
 use crate::wire::{Reader, put_text, put_varint};
-use schemas::{OfferId, Platform, ResolvedClick, ShareId, SubIds};
+use schemas::{OfferId, Platform, ResolvedClick, ShareId, SubIds, SubIdsView};
 use std::sync::Arc;
 
 const FORMAT: u8 = 1;
 const WHAT: &str = "the context of a pending conversion";
+/// Names a details entry where it cannot be read.
+pub const SUBS: &str = "a click's sub-ids";
 
 const MARK_COUNTRY: u8 = 1;
 const MARK_PLATFORM: u8 = 1 << 1;
@@ -85,7 +87,7 @@ fn decode(slot: ClickSlot, value: &[u8]) -> Result<(ResolvedClick, Arc<str>), Da
         None
     };
     let member = has(MARK_MEMBER).then(|| reader.array()).transpose()?;
-    let subs = decode_subs(&mut reader)?;
+    let subs = read_subs(&mut reader)?.to_sub_ids();
     let click_id = Arc::from(reader.text()?);
     let click = ResolvedClick {
         key: slot.click(),
@@ -112,12 +114,12 @@ pub fn encode_subs(out: &mut Vec<u8>, subs: &SubIds) {
     }
 }
 
-pub fn decode_subs(reader: &mut Reader<'_>) -> Result<SubIds, Damaged> {
+pub fn read_subs<'a>(reader: &mut Reader<'a>) -> Result<SubIdsView<'a>, Damaged> {
     let bits = reader.varint()?;
-    let mut subs = SubIds::default();
+    let mut subs = SubIdsView::default();
     for (at, sub) in subs.0.iter_mut().enumerate() {
         if bits & 1 << at != 0 {
-            *sub = Some(Arc::from(reader.text()?));
+            *sub = Some(reader.text()?);
         }
     }
     Ok(subs)

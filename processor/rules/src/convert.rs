@@ -7,21 +7,22 @@ use crate::read::Facts;
 use crate::record::Record;
 use crate::sender_time::BEHIND_MAX_MS;
 use crate::store::Store;
+use crate::text::Text;
 use crate::uniqueness::Spot;
 use schemas::time::MINUTE_MS;
-use schemas::{AmountsAt, ConversionId, Event, LiveState, Outcome, Postback, Reason};
-use std::sync::Arc;
+use schemas::{AmountsAt, Event, LiveState, Outcome, Postback, Reason};
 
 /// How far behind the partition's clock an event can lie and still be judged by its own time: as
 /// far as a sender's time is believed, and what two ingesters' clocks may differ.
 pub const STRAGGLER_MAX_MS: i64 = BEHIND_MAX_MS + 30 * MINUTE_MS;
 
 /// What became of a postback.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     pub outcome: Outcome,
     pub reason: Option<Reason>,
-    pub conversion: Option<ConversionId>,
+    /// The hash in the id of the conversion it is about.
+    pub conversion: Option<[u8; 16]>,
 }
 
 impl Verdict {
@@ -33,12 +34,12 @@ impl Verdict {
         Self { outcome: Outcome::Ignored, reason: Some(Reason::Ignored), conversion: None }
     }
 
-    pub fn duplicate(conversion: Option<ConversionId>) -> Self {
+    pub fn duplicate(conversion: Option<[u8; 16]>) -> Self {
         Self { outcome: Outcome::Duplicate, reason: Some(Reason::Duplicate), conversion }
     }
 }
 
-impl<S: Store> Case<'_, S> {
+impl<S: Store> Case<'_, '_, S> {
     pub fn convert(
         &mut self,
         postback: &Postback,
@@ -56,7 +57,7 @@ impl<S: Store> Case<'_, S> {
             Spot::Here(index) => {
                 let record = &self.state.records[index];
                 if record.kind.blocks() {
-                    let id = self.conversion_id(record, &event.id);
+                    let id = self.identity_of(record, &event.id);
                     return Ok(Verdict::duplicate(Some(id)));
                 }
                 (index, !record.kind.is_conversion())
@@ -85,7 +86,7 @@ impl<S: Store> Case<'_, S> {
         Ok(Verdict {
             outcome: record.kind.outcome(),
             reason: record.kind.reason(),
-            conversion: Some(self.conversion_id(record, &event.id)),
+            conversion: Some(self.identity_of(record, &event.id)),
         })
     }
 
@@ -119,7 +120,7 @@ impl<S: Store> Case<'_, S> {
         record.happened_at = facts.happened_at;
         record.terms_version = terms_version;
         record.sale = facts.sale;
-        record.transaction = facts.transaction.map(Arc::from);
+        record.transaction = facts.transaction.map(Text::from);
         record.flags = facts.flags;
     }
 

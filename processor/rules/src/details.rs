@@ -2,7 +2,7 @@
 
 use crate::context;
 use crate::keys;
-use crate::output::Output;
+use crate::output::Scratch;
 use crate::store::Store;
 use crate::timer_keys::{self, Timer};
 use schemas::offer::ATTRIBUTION_WINDOW_MS_DEFAULT;
@@ -16,12 +16,11 @@ const MARGIN_MS: i64 = 2 * DAY_MS;
 /// click's state lives.
 pub fn keep<S: Store>(
     store: &mut S,
+    scratch: &mut Scratch,
     catalog: &Catalog,
     details: &ClickDetails,
     now: UnixMillis,
-    out: &mut Output,
 ) -> Result<(), S::Error> {
-    let scratch = &mut out.scratch;
     keys::details(&mut scratch.key, details.click);
     if store.get(&scratch.key, &mut scratch.value)? {
         return Ok(());

@@ -21,6 +21,7 @@ pub fn click<S: Store>(
     let later = state.expires.time();
     if later > due || state.pending > 0 {
         let next = if later > due { later } else { due.plus_ms(DAY_MS) };
+        state.recycle(scratch);
         return timer_keys::arm(store, &mut scratch.key, next, Timer::Click(slot));
     }
     state.load_repeatables(store, scratch)?;
@@ -40,6 +41,7 @@ pub fn click<S: Store>(
             }
         }
     }
+    state.recycle(scratch);
     keys::click(&mut scratch.key, slot);
     store.delete(&scratch.key)
 }
@@ -69,6 +71,7 @@ pub fn details<S: Store>(
         if state.stored {
             latest = latest.max(Some(state.expires.time()));
         }
+        state.recycle(scratch);
     }
     match latest {
         Some(expires) => {

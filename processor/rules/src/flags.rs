@@ -1,12 +1,10 @@
 //! A set of flags in a few bits.
 
-use schemas::Flag;
+use schemas::{Flag, FlagsView};
 
 /// The bit of a flag is its place in [`Flag::ALL`], which therefore only ever grows at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlagSet(pub u64);
-
-const _: () = assert!(Flag::ALL.len() <= 64);
 
 impl FlagSet {
     pub fn add(&mut self, flag: Flag) {
@@ -21,8 +19,9 @@ impl FlagSet {
         Self(self.0 | other.0)
     }
 
-    pub fn iter(self) -> impl Iterator<Item = Flag> {
-        Flag::ALL.iter().copied().filter(move |flag| self.has(*flag))
+    /// As decisions show them, behind those that were received already.
+    pub fn view(self, received: &[Flag]) -> FlagsView<'_> {
+        FlagsView { received, added: self.0 }
     }
 }
 
@@ -38,6 +37,9 @@ mod tests {
         let mut set = FlagSet::default();
         set.add(Flag::OverLimit);
         set.add(Flag::InvalidRevenue);
-        assert_eq!(set.iter().collect::<Vec<_>>(), [Flag::InvalidRevenue, Flag::OverLimit]);
+        assert_eq!(
+            set.view(&[]).iter().collect::<Vec<_>>(),
+            [Flag::InvalidRevenue, Flag::OverLimit]
+        );
     }
 }

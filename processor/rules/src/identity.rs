@@ -1,6 +1,6 @@
 //! Names that follow from what they name, so that the same history gives the same ones.
 
-use crate::keys::{ClickSlot, MemberHash, Unique, hash};
+use crate::keys::{ClickSlot, MemberHash, Unique, hash, hash_parts};
 use schemas::{EventId, OfferId, Postback, PublisherId, TenantId};
 
 /// What a conversion is of.
@@ -71,15 +71,17 @@ pub fn member(
 }
 
 /// A postback's parameters in any order, at a click: its retries have the same.
-pub fn parameters(slot: ClickSlot, postback: &Postback) -> [u8; 16] {
-    let mut pairs: Vec<_> = postback.parameters.iter().collect();
-    pairs.sort_unstable();
-    let mut parts: Vec<&[u8]> = Vec::with_capacity(1 + 2 * pairs.len());
-    parts.push(&slot.0);
-    for (name, value) in pairs {
-        parts.extend([name.as_bytes(), value.as_bytes()]);
-    }
-    hash("parameters", &parts)
+/// `order` is a buffer.
+pub fn parameters(slot: ClickSlot, postback: &Postback, order: &mut Vec<usize>) -> [u8; 16] {
+    let pairs = &postback.parameters;
+    order.clear();
+    order.extend(0..pairs.len());
+    order.sort_unstable_by_key(|place| &pairs[*place]);
+    let in_order = order.iter().flat_map(|place| {
+        let (name, value) = &pairs[*place];
+        [name.as_bytes(), value.as_bytes()]
+    });
+    hash_parts("parameters", std::iter::once(slot.0.as_slice()).chain(in_order))
 }
 
 #[cfg(test)]

@@ -90,9 +90,17 @@ pub struct MemberHash(pub [u8; 10]);
 
 /// SHA-256 over parts with their lengths, so that no two lists of parts look alike; cut to `N`.
 pub fn hash<const N: usize>(label: &str, parts: &[&[u8]]) -> [u8; N] {
+    hash_parts(label, parts.iter().copied())
+}
+
+/// [`hash`] of parts that come one by one.
+pub fn hash_parts<'a, const N: usize>(
+    label: &'a str,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> [u8; N] {
     const { assert!(N <= 32) };
     let mut digest = Sha256::new();
-    for part in std::iter::once(&label.as_bytes()).chain(parts) {
+    for part in std::iter::once(label.as_bytes()).chain(parts) {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
@@ -110,6 +118,14 @@ pub fn representable(time: UnixMillis) -> UnixMillis {
 pub fn put_time(key: &mut Vec<u8>, time: UnixMillis) {
     let bytes = representable(time).0.to_be_bytes();
     key.extend_from_slice(&bytes[8 - TIME_BYTES..]);
+}
+
+/// A tag and a time: where the keys of a kind that begin with a time go on from.
+pub fn tagged_time(tag: u8, time: UnixMillis) -> [u8; 1 + TIME_BYTES] {
+    let bytes = representable(time).0.to_be_bytes();
+    let mut key = [tag; 1 + TIME_BYTES];
+    key[1..].copy_from_slice(&bytes[8 - TIME_BYTES..]);
+    key
 }
 
 /// The time at the start of `bytes`, and what follows it.
@@ -147,6 +163,13 @@ pub fn repeatable(key: &mut Vec<u8>, slot: ClickSlot, event: EventHash, unique: 
 pub fn repeatables(key: &mut Vec<u8>, slot: ClickSlot) {
     click(key, slot);
     key.push(REPEATABLE_SUFFIX);
+}
+
+/// The first key behind all of them.
+pub fn repeatables_end(slot: ClickSlot) -> [u8; 16] {
+    let mut end = [REPEATABLE_SUFFIX + 1; 16];
+    end[..15].copy_from_slice(&slot.0);
+    end
 }
 
 /// Takes a [`repeatable`] key apart.

@@ -6,6 +6,7 @@ use crate::case::Case;
 use crate::counters;
 use crate::keys::EventHash;
 use crate::kind::Kind;
+use crate::output::Decided;
 use crate::periods;
 use crate::record::DayShift;
 use crate::store::Store;
@@ -38,7 +39,7 @@ struct Place {
     at_root: bool,
 }
 
-impl<S: Store> Case<'_, S> {
+impl<S: Store> Case<'_, '_, S> {
     /// Where conversions of an event count. Caps of the root offer hold over all its clones and
     /// shares; those of a clone and of the share come on top.
     fn places(&self, event: &EventId) -> impl Iterator<Item = Place> + use<S> {
@@ -102,7 +103,7 @@ impl<S: Store> Case<'_, S> {
             let (root_zone, offer_zone) = self.zones();
             let zone = if place.at_root { &root_zone } else { &offer_zone };
             let day = periods::day_of(counted_at, zone);
-            let scratch = &mut self.out.scratch;
+            let scratch = &mut *self.scratch;
             let used = counters::used(self.store, scratch, &place.scope, hash, day, &place.caps)?;
             if counters::is_reached(&place.caps, &used) {
                 // It may have been lowered to what was used already.
@@ -114,7 +115,7 @@ impl<S: Store> Case<'_, S> {
         if let Some(budget) = root.and_then(|root| root.budget) {
             let cost = self.cost(index);
             let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
-            let state = ScopeState::load(self.store, &mut self.out.scratch, &scope)?;
+            let state = ScopeState::load(self.store, self.scratch, &scope)?;
             if cost.0 > 0 && state.reserved_micros.saturating_add(cost.0) > budget.0 {
                 self.limits_touched = true;
                 return Ok(Room::BudgetExhausted);
@@ -138,7 +139,7 @@ impl<S: Store> Case<'_, S> {
         let hash = EventHash::of(event);
         for place in self.places(event) {
             let day = if place.at_root { root_day } else { offer_day };
-            let scratch = &mut self.out.scratch;
+            let scratch = &mut *self.scratch;
             counters::add(self.store, scratch, &place.scope, hash, day)?;
         }
         let cost = self.cost(index);
@@ -158,7 +159,7 @@ impl<S: Store> Case<'_, S> {
         let hash = EventHash::of(event);
         for place in self.places(event) {
             let day = if place.at_root { root_day } else { offer_day };
-            counters::subtract(self.store, &mut self.out.scratch, &place.scope, hash, day)?;
+            counters::subtract(self.store, self.scratch, &place.scope, hash, day)?;
         }
         let cost = self.cost(index);
         self.spend(cost.0.saturating_neg())
@@ -170,13 +171,13 @@ impl<S: Store> Case<'_, S> {
             return Ok(());
         }
         let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
-        let mut state = ScopeState::load(self.store, &mut self.out.scratch, &scope)?;
+        let mut state = ScopeState::load(self.store, self.scratch, &scope)?;
         state.reserved_micros = state.reserved_micros.saturating_add(micros);
-        state.save(self.store, &mut self.out.scratch, &scope)
+        state.save(self.store, self.scratch, &scope)
     }
 
     /// Publishes what changed at the places this click counts at.
-    pub fn refresh_availability(&mut self) -> Result<(), S::Error> {
+    pub fn refresh_availability(&mut self, out: &mut impl Decided) -> Result<(), S::Error> {
         let clone = (self.offer.id != self.click.root_offer)
             .then(|| AvailabilityScope::Offer(self.offer.id.clone()));
         let scopes = [
@@ -185,7 +186,8 @@ impl<S: Store> Case<'_, S> {
             Some(AvailabilityScope::Share(self.share.id.clone())),
         ];
         for scope in scopes.into_iter().flatten() {
-            availability::refresh_limited(self.store, self.catalog, &scope, self.now, self.out)?;
+            let (store, scratch) = (&mut *self.store, &mut *self.scratch);
+            availability::refresh_limited(store, scratch, self.catalog, &scope, self.now, out)?;
         }
         Ok(())
     }

@@ -125,13 +125,20 @@ fn read_sale(
     let amount = Micros::parse_scaled(text.trim(), decimals).ok();
     let currency = match first_filled(postback, &profile.currencies) {
         None => Some(offer_currency),
-        Some(code) => Currency::from_code(&code.trim().to_ascii_uppercase()),
+        Some(code) => read_currency(code.trim()),
     };
     let sale = amount.zip(currency).map(|(micros, currency)| Sale { micros, currency });
     if sale.is_none() {
         flags.add(Flag::InvalidRevenue);
     }
     (amount, sale)
+}
+
+/// A currency's code in any case.
+fn read_currency(code: &str) -> Option<Currency> {
+    let mut letters: [u8; 3] = code.as_bytes().try_into().ok()?;
+    letters.make_ascii_uppercase();
+    Currency::from_code(std::str::from_utf8(&letters).ok()?)
 }
 
 fn read_time(

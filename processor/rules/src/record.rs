@@ -7,9 +7,9 @@ use crate::flags::FlagSet;
 use crate::keys::{EventHash, Unique};
 use crate::kind::Kind;
 use crate::store::Damaged;
+use crate::text::Text;
 use crate::wire::{Reader, put_text, put_varint, put_zigzag};
 use schemas::{Currency, Micros, UnixMillis};
-use std::sync::Arc;
 
 /// Which day of a zone's calendar a conversion was counted on: the day of its time in UTC, or the
 /// one before or after. Kept, because the zone may be configured anew before it is given back.
@@ -55,7 +55,7 @@ pub struct Record {
     pub over_limit: bool,
     pub flags: FlagSet,
     pub sale: Option<Sale>,
-    pub transaction: Option<Arc<str>>,
+    pub transaction: Option<Text>,
     /// The hash in the conversion id, where it does not follow from click and event.
     pub identity: Option<[u8; 16]>,
     /// Changed since it was read; not stored.
@@ -182,7 +182,7 @@ impl Record {
             out.extend_from_slice(&sale.currency.numeric().to_be_bytes());
         }
         if let Some(transaction) = &self.transaction {
-            put_text(out, transaction);
+            put_text(out, transaction.as_str());
         }
         if let Some(identity) = &self.identity {
             out.extend_from_slice(identity);
@@ -221,7 +221,7 @@ impl Record {
             None
         };
         let transaction =
-            if marks & MARK_TRANSACTION != 0 { Some(Arc::from(reader.text()?)) } else { None };
+            if marks & MARK_TRANSACTION != 0 { Some(Text::from(reader.text()?)) } else { None };
         let identity = if marks & MARK_IDENTITY != 0 { Some(reader.array()?) } else { None };
         Ok(Self {
             event,
@@ -272,7 +272,7 @@ mod tests {
                 root_day: DAYS[days % 3], offer_day: DAYS[days / 3], over_limit,
                 flags: FlagSet(flags),
                 sale: sale.map(|m| Sale { micros: Micros(m), currency: Currency::EUR }),
-                transaction: transaction.map(Into::into), identity, changed: false,
+                transaction: transaction.map(|it| Text::from(it.as_str())), identity, changed: false,
             }
         }
     }

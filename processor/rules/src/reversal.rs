@@ -8,8 +8,9 @@ use crate::kind::Kind;
 use crate::read::Facts;
 use crate::record::Record;
 use crate::store::Store;
+use crate::text::Text;
 use crate::uniqueness::Spot;
-use schemas::{ConversionId, Event, Flag, Outcome, Postback, Reason};
+use schemas::{Event, Flag, Outcome, Postback, Reason};
 
 /// What became of one conversion that was to be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +21,15 @@ enum Reversal {
     NeedsReview,
 }
 
-fn recorded(reason: Reason, conversion: Option<ConversionId>) -> Verdict {
+fn recorded(reason: Reason, conversion: Option<[u8; 16]>) -> Verdict {
     Verdict { outcome: Outcome::Accepted, reason: Some(reason), conversion }
 }
 
-fn review(conversion: Option<ConversionId>) -> Verdict {
+fn review(conversion: Option<[u8; 16]>) -> Verdict {
     Verdict { outcome: Outcome::Waiting, reason: Some(Reason::ReversalReview), conversion }
 }
 
-impl<S: Store> Case<'_, S> {
+impl<S: Store> Case<'_, '_, S> {
     /// A rejection of one event, or of the whole click.
     pub fn reverse(
         &mut self,
@@ -75,7 +76,7 @@ impl<S: Store> Case<'_, S> {
         if !record.kind.is_conversion() {
             return Ok(Verdict::duplicate(None));
         }
-        let id = Some(self.conversion_id(record, &event.id));
+        let id = Some(self.identity_of(record, &event.id));
         let reversal = self.take_back(postback, index, Kind::AdvertiserRejected)?;
         self.ripple()?;
         Ok(match reversal {
@@ -96,9 +97,10 @@ impl<S: Store> Case<'_, S> {
             self.state.changed = true;
             return Ok(recorded(Reason::ReversalRecorded, None));
         }
-        self.state.load_repeatables(self.store, &mut self.out.scratch)?;
+        self.state.load_repeatables(self.store, self.scratch)?;
         let (mut reversed, mut in_review) = (false, false);
-        for index in self.in_order() {
+        let order = self.in_order();
+        for index in order.iter().copied() {
             let known = self.event_at(index).is_some();
             if !known || !self.state.records[index].kind.is_conversion() {
                 continue;
@@ -109,9 +111,10 @@ impl<S: Store> Case<'_, S> {
                 Reversal::NeedsReview => in_review = true,
             }
         }
+        self.scratch.order = order;
         self.ripple()?;
         let only = match self.rows.as_slice() {
-            [row] => Some(row.conversion_id.clone()),
+            [row] => Some(row.identity),
             _ => None,
         };
         Ok(match (reversed, in_review) {
@@ -153,24 +156,26 @@ impl<S: Store> Case<'_, S> {
         let Some(transaction) = facts.transaction else {
             return Ok(Verdict::rejected(Reason::RefundUnmatched));
         };
-        self.state.load_repeatables(self.store, &mut self.out.scratch)?;
+        self.state.load_repeatables(self.store, self.scratch)?;
         let named = EventHash::of(&event.id);
         let mut matching = self.in_order();
         matching.retain(|index| {
             let record = &self.state.records[*index];
             record.kind.is_conversion()
-                && record.transaction.as_deref() == Some(transaction)
+                && record.transaction.as_ref().map(Text::as_str) == Some(transaction)
                 && self.event_at(*index).is_some()
         });
-        matching.sort_by_key(|index| self.state.records[*index].event != named);
-        let Some(&index) = matching.first() else {
+        let first =
+            matching.iter().copied().min_by_key(|index| self.state.records[*index].event != named);
+        self.scratch.order = matching;
+        let Some(index) = first else {
             return Ok(Verdict::rejected(Reason::RefundUnmatched));
         };
         let Some(event_of) = self.event_at(index) else {
             return Ok(Verdict::rejected(Reason::RefundUnmatched));
         };
         let record = &self.state.records[index];
-        let id = Some(self.conversion_id(record, &event_of.event().id));
+        let id = Some(self.identity_of(record, &event_of.event().id));
         let reversal = if is_full(facts, record) {
             self.take_back(postback, index, Kind::Refunded)?
         } else if record.kind.is_taken_back() {

@@ -46,10 +46,7 @@ fn forget<S: Store>(
     scratch: &mut Scratch,
     horizon: UnixMillis,
 ) -> Result<(), S::Error> {
-    let mut end = [0; 7];
-    end[0] = keys::SEEN;
-    let millis = horizon.0.max(0).to_be_bytes();
-    end[1..].copy_from_slice(&millis[2..]);
+    let end = keys::tagged_time(keys::SEEN, horizon);
     for _ in 0..FORGOTTEN_EACH {
         if !store.first_in(&[keys::SEEN], &end, &mut scratch.key, &mut scratch.value)? {
             break;

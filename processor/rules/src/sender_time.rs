@@ -20,12 +20,24 @@ pub fn read(text: &str) -> Option<UnixMillis> {
         let in_ms = number >= MILLISECONDS_FROM;
         return Some(UnixMillis(if in_ms { number } else { number * SECOND_MS }));
     }
-    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+    if may_have_offset(text)
+        && let Ok(timestamp) = text.parse::<jiff::Timestamp>()
+    {
         return Some(UnixMillis(timestamp.as_millisecond()));
     }
     let civil: DateTime = text.parse().ok()?;
     let timestamp = TimeZone::UTC.to_timestamp(civil).ok()?;
     Some(UnixMillis(timestamp.as_millisecond()))
+}
+
+/// Whether anything beside digits and their separators follows the date. Asked first, because a
+/// parser that fails allocates its error.
+fn may_have_offset(text: &str) -> bool {
+    /// A date is at least `YYYYMMDD`.
+    const DATE_BYTES_MIN: usize = 8;
+    let is_plain = |byte: &u8| byte.is_ascii_digit() || b" tT:.,".contains(byte);
+    // The hyphens of `YYYY-MM-DD` are before that.
+    !text.as_bytes().iter().skip(DATE_BYTES_MIN).all(is_plain)
 }
 
 /// Not before the click, not much after its arrival, not long before it.
@@ -38,6 +50,7 @@ pub fn is_plausible(time: UnixMillis, clicked_at: UnixMillis, received_at: UnixM
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn forms() {
@@ -60,6 +73,22 @@ mod tests {
             ("{created_at}", None),
         ] {
             assert_eq!(read(text), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// Looking before parsing changes nothing about what is read.
+        #[test]
+        fn a_look_first_changes_nothing(
+            text in prop_oneof![
+                "[0-9TtZz:.,+ \\-]{0,32}",
+                "[+-]?[0-9]{4,6}-?[01][0-9]-?[0-3][0-9][Tt ][0-2][0-9]:?[0-5][0-9](:?[0-5][0-9]([.,][0-9]{1,9})?)?(Z|z|[+-][01][0-9](:?[0-5]0)?)?(\\[UTC\\])?",
+            ],
+        ) {
+            let timestamp = text.parse::<jiff::Timestamp>().ok();
+            if !may_have_offset(&text) {
+                prop_assert_eq!(timestamp, None);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::kind::Kind;
 use crate::store::Store;
 use schemas::{Event, Flag, SequenceRule, UnixMillis};
 
-impl<S: Store> Case<'_, S> {
+impl<S: Store> Case<'_, '_, S> {
     /// The level that an event needs, if it needs one.
     pub fn level_below(&self, event: &Event) -> Option<u32> {
         let own = event.sequence?;
@@ -42,7 +42,7 @@ impl<S: Store> Case<'_, S> {
     /// Repeatable conversions are only looked at one by one, unless some are part of the sequence.
     pub fn load_sequence(&mut self) -> Result<(), S::Error> {
         if self.offer.events.iter().any(|event| event.repeatable && event.sequence.is_some()) {
-            self.state.load_repeatables(self.store, &mut self.out.scratch)?;
+            self.state.load_repeatables(self.store, self.scratch)?;
         }
         Ok(())
     }
@@ -64,7 +64,8 @@ impl<S: Store> Case<'_, S> {
 
     /// What was held on the strength of a level goes with it; what has succeeded stays, flagged.
     fn reject_dependents(&mut self, lost: u32) -> Result<(), S::Error> {
-        for index in self.in_order() {
+        let order = self.in_order();
+        for index in order.iter().copied() {
             let Some(event_of) = self.event_at(index) else { continue };
             if self.level_below(event_of.event()) != Some(lost) {
                 continue;
@@ -80,6 +81,7 @@ impl<S: Store> Case<'_, S> {
                 self.revise(index)?;
             }
         }
+        self.scratch.order = order;
         Ok(())
     }
 
@@ -89,20 +91,28 @@ impl<S: Store> Case<'_, S> {
         if !self.state.records.iter().any(|record| record.kind == Kind::Waiting) {
             return None;
         }
-        self.in_order().into_iter().find(|index| {
-            self.state.records[*index].kind == Kind::Waiting
-                && self.event_at(*index).is_some_and(|it| self.sequence_met(it.event()))
-        })
+        (0..self.state.records.len())
+            .filter(|index| {
+                self.state.records[*index].kind == Kind::Waiting
+                    && self.event_at(*index).is_some_and(|it| self.sequence_met(it.event()))
+            })
+            .min_by_key(|index| self.place(*index))
     }
 
-    /// The loaded records: lower levels first, then as they arrived.
-    pub fn in_order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.state.records.len()).collect();
-        order.sort_by_key(|index| {
-            let record = &self.state.records[*index];
-            let level = self.event_at(*index).and_then(|it| it.event().sequence);
-            (level, record.received_at, record.event, record.unique)
-        });
+    /// The loaded records: lower levels first, then as they arrived. In a buffer of
+    /// [`crate::Scratch`], for the caller to put back.
+    pub fn in_order(&mut self) -> Vec<usize> {
+        let mut order = std::mem::take(&mut self.scratch.order);
+        order.clear();
+        order.extend(0..self.state.records.len());
+        order.sort_unstable_by_key(|index| (self.place(*index), *index));
         order
+    }
+
+    /// What a record's place among the others goes by.
+    fn place(&self, index: usize) -> impl Ord + use<S> {
+        let record = &self.state.records[index];
+        let level = self.event_at(index).and_then(|it| it.event().sequence);
+        (level, record.received_at, record.event, record.unique)
     }
 }

@@ -4,12 +4,13 @@
 use crate::case::{Case, EventOf};
 use crate::keys;
 use crate::kind::Kind;
+use crate::revisions::Row;
 use crate::store::Store;
 use crate::timer_keys::{self, Timer};
-use schemas::{Amounts, Conversion, Terms, UnixMillis};
+use schemas::{Amounts, Terms, UnixMillis};
 use std::sync::Arc;
 
-impl<S: Store> Case<'_, S> {
+impl<S: Store> Case<'_, '_, S> {
     /// Makes the next revision of a conversion. `due`: when a pending one's timer fires. Whoever
     /// moves it to a kind that counts has reserved its place before.
     pub fn settle(
@@ -43,8 +44,7 @@ impl<S: Store> Case<'_, S> {
         self.state.changed = true;
         self.state.converted = true;
         self.load_subs()?;
-        let row = self.row(index);
-        self.rows.extend(row);
+        self.rows.extend(self.row(index));
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl<S: Store> Case<'_, S> {
         let record = &mut self.state.records[index];
         let slot = self.state.slot;
         let timer = Timer::Conversion { slot, event: record.event, unique: record.unique };
-        let key = &mut self.out.scratch.key;
+        let key = &mut self.scratch.key;
         if let Some(before) = record.due_at.take() {
             timer_keys::cancel(self.store, key, before, timer)?;
             self.state.pending = self.state.pending.saturating_sub(1);
@@ -88,50 +88,21 @@ impl<S: Store> Case<'_, S> {
 
     /// The row of a conversion's present revision. None only where the configuration has lost the
     /// event altogether; every caller has looked for it before.
-    fn row(&mut self, index: usize) -> Option<Conversion> {
-        let (event_of, amounts) = self.amounts(index)?;
-        let event = event_of.event();
+    fn row(&self, index: usize) -> Option<Row> {
+        let (event, amounts) = self.amounts(index)?;
         let record = &self.state.records[index];
-        let shared = self.share.event(&event.id);
-        let conversion_id = self.conversion_id(record, &event.id);
-        let click_id = self.shared_click_id.get_or_insert_with(|| self.click_id.into());
-        Some(Conversion {
-            conversion_id,
+        Some(Row {
+            identity: self.identity_of(record, &event.event().id),
+            event,
+            amounts,
+            kind: record.kind,
             revision: record.revision,
-            click_id: Arc::clone(click_id),
-            clicked_at: self.click.clicked_at(),
-            tenant: self.offer.tenant.clone(),
-            advertiser_id: self.offer.advertiser.clone(),
-            offer_id: self.offer.id.clone(),
-            root_offer_id: self.click.root_offer.clone(),
-            share_id: self.share.id.clone(),
-            publisher_id: self.share.publisher.clone(),
-            event_id: event.id.clone(),
-            event_name: shared
-                .and_then(|changed| changed.name.clone())
-                .unwrap_or_else(|| Arc::clone(&event.name)),
-            sequence: event.sequence,
-            status: record.kind.status(),
-            reason: record.kind.reason(),
-            note: self.note.to_owned(),
             received_at: record.received_at,
             due_at: record.due_at,
-            decided_at: self.now,
-            revenue: amounts.revenue,
-            payout: amounts.payout,
-            currency: amounts.currency,
-            reward: amounts.reward,
-            reward_unit: Arc::clone(&event_of.offer.reward_unit),
-            sale_amount: record.sale.map(|sale| sale.micros),
-            sale_currency: record.sale.map(|sale| sale.currency),
-            transaction_id: record.transaction.clone(),
-            offer_version: amounts.offer_version,
-            country: self.click.country().map(str::to_owned),
-            platform: self.click.platform,
-            subs: self.subs.clone().unwrap_or_default(),
-            test: self.state.slot.is_test(),
-            flags: record.flags.iter().collect(),
-            postback_id: self.postback_id,
+            sale: record.sale,
+            transaction: record.transaction.clone(),
+            flags: record.flags,
+            is_noted: self.is_noting,
         })
     }
 }

@@ -6,13 +6,15 @@ use crate::convert::Verdict;
 use crate::details;
 use crate::flags::FlagSet;
 use crate::macros::holds_macro;
-use crate::output::Output;
+use crate::output::{Decided, Scratch};
 use crate::read::{self, Class};
+use crate::revisions::Revisions;
 use crate::seen::{self, Novelty};
 use crate::store::Store;
+use crate::view::DecisionView;
 use schemas::{
-    Catalog, ClickDetails, Command, CommandEffect, CommandOutcome, Conversion, Decision, Flag,
-    Postback, PostbackOutcome, Reason, ResolvedClick, Terms, UnixMillis,
+    Catalog, ClickDetails, Command, CommandEffect, CommandOutcome, ConversionIdView, Postback,
+    PostbackOutcomeView, Reason, ResolvedClick, Terms, UnixMillis,
 };
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ pub enum ClickReference<'a> {
 }
 
 /// Decides one input at `now`: the partition's clock, which is the greatest `received_at` read.
-/// Appends to `out`: one decision for each postback and command, none for click details, none for
+/// Tells `out`: one decision for each postback and command, none for click details, none for
 /// an exact repeat of our own. The caller has fired the timers that are due before, and waits with
 /// an input until `catalog` is at least of the version of its click.
 ///
@@ -46,22 +48,36 @@ pub fn step<S: Store>(
     catalog: &Catalog,
     input: StepInput<'_>,
     now: UnixMillis,
-    out: &mut Output,
+    out: &mut impl Decided,
+) -> Result<(), S::Error> {
+    let mut scratch = std::mem::take(out.scratch());
+    step_with(store, &mut scratch, catalog, input, now, out)?;
+    *out.scratch() = scratch;
+    Ok(())
+}
+
+fn step_with<S: Store>(
+    store: &mut S,
+    scratch: &mut Scratch,
+    catalog: &Catalog,
+    input: StepInput<'_>,
+    now: UnixMillis,
+    out: &mut impl Decided,
 ) -> Result<(), S::Error> {
     match input {
         StepInput::Postback { postback, click } => {
             let id = postback.postback_id.0.as_bytes();
-            match seen::note(store, &mut out.scratch, postback.received_at, id, now)? {
+            match seen::note(store, scratch, postback.received_at, id, now)? {
                 Novelty::Repeat => Ok(()),
-                Novelty::New => step_postback(store, catalog, postback, click, now, out),
+                Novelty::New => step_postback(store, scratch, catalog, postback, click, now, out),
             }
         }
-        StepInput::ClickDetails(it) => details::keep(store, catalog, it, now, out),
+        StepInput::ClickDetails(it) => details::keep(store, scratch, catalog, it, now),
         StepInput::Command { command, click } => {
             let id = command.command_id.as_bytes();
-            match seen::note(store, &mut out.scratch, command.issued_at, id, now)? {
+            match seen::note(store, scratch, command.issued_at, id, now)? {
                 Novelty::Repeat => Ok(()),
-                Novelty::New => step_command(store, catalog, command, click, now, out),
+                Novelty::New => step_command(store, scratch, catalog, command, click, now, out),
             }
         }
     }
@@ -77,16 +93,18 @@ struct Hearing<'a> {
     click_id: &'a str,
     flags: FlagSet,
     test: bool,
-    conversions: Vec<Conversion>,
+    /// What was made of its click, if the rules came that far.
+    revisions: Option<Revisions<'a>>,
 }
 
 fn step_postback<S: Store>(
     store: &mut S,
+    scratch: &mut Scratch,
     catalog: &Catalog,
     postback: &Postback,
     click: ClickReference<'_>,
     now: UnixMillis,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<(), S::Error> {
     let opened = match click {
         ClickReference::Resolved(click) => catalog.terms(click).map(|terms| (click, terms)),
@@ -100,24 +118,28 @@ fn step_postback<S: Store>(
         click_id: read::click_id(postback),
         flags: FlagSet::default(),
         test: matches!(click, ClickReference::Resolved(click) if click.test),
-        conversions: Vec::new(),
+        revisions: None,
     };
-    let verdict = judge(&mut hearing, store, catalog, now, out)?;
-    out.decisions.push(Decision {
+    let verdict = judge(&mut hearing, store, scratch, catalog, now, out)?;
+    out.decision(&DecisionView {
         postback: Some(hearing.outcome(verdict, catalog)),
         command: None,
-        conversions: hearing.conversions,
+        revisions: hearing.revisions.as_ref(),
     });
+    if let Some(revisions) = hearing.revisions {
+        revisions.recycle(scratch);
+    }
     Ok(())
 }
 
 /// The rules, in their order.
-fn judge<S: Store>(
-    hearing: &mut Hearing<'_>,
+fn judge<'a, S: Store>(
+    hearing: &mut Hearing<'a>,
     store: &mut S,
-    catalog: &Catalog,
+    scratch: &mut Scratch,
+    catalog: &'a Catalog,
     now: UnixMillis,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<Verdict, S::Error> {
     let postback = hearing.postback;
     // 1. A rejection may mean the whole click, and what is ignored need not name anything.
@@ -159,7 +181,7 @@ fn judge<S: Store>(
     // R, and 6 to 13
     let mut case = Case::open(
         store,
-        out,
+        scratch,
         Opening {
             catalog,
             now,
@@ -180,7 +202,7 @@ fn judge<S: Store>(
         Some(event) => case.convert(postback, &mut facts, event)?,
     };
     hearing.flags = facts.flags;
-    hearing.conversions = case.close()?;
+    hearing.revisions = Some(case.close(out)?);
     Ok(verdict)
 }
 
@@ -213,29 +235,31 @@ impl Hearing<'_> {
         holds_macro(self.event_id) && !is_configured() || holds_macro(self.click_id)
     }
 
-    fn outcome(&self, verdict: Verdict, catalog: &Catalog) -> PostbackOutcome {
+    fn outcome(&self, verdict: Verdict, catalog: &Catalog) -> PostbackOutcomeView<'_> {
         let postback = self.postback;
         // What another tenant's click is of is none of this tenant's business.
         let terms = match &self.opened {
             Some((_, terms)) if terms.offer.tenant == postback.tenant => Some(terms),
             _ => None,
         };
-        let mut flags: Vec<Flag> = postback.flags.clone();
-        flags.extend(self.flags.iter().filter(|flag| !postback.flags.contains(flag)));
-        PostbackOutcome {
+        let root_offer = self.opened.as_ref().map(|(click, _)| &click.root_offer);
+        let conversion_id = root_offer
+            .zip(verdict.conversion)
+            .map(|(root_offer, hash)| ConversionIdView { root_offer, hash });
+        PostbackOutcomeView {
             postback_id: postback.postback_id,
-            tenant: postback.tenant.clone(),
-            advertiser_id: postback.advertiser.clone(),
+            tenant: &postback.tenant,
+            advertiser_id: &postback.advertiser,
             received_at: postback.received_at,
-            click_id: self.click_id.to_owned(),
-            event_id: self.event_id.to_owned(),
+            click_id: self.click_id,
+            event_id: self.event_id,
             outcome: verdict.outcome,
             reason: verdict.reason,
-            conversion_id: verdict.conversion,
-            offer_id: terms.map(|terms| terms.offer.id.clone()),
-            publisher_id: terms.map(|terms| terms.share.publisher.clone()),
-            parameters: postback.parameters.clone(),
-            flags,
+            conversion_id,
+            offer_id: terms.map(|terms| &terms.offer.id),
+            publisher_id: terms.map(|terms| &terms.share.publisher),
+            parameters: &postback.parameters,
+            flags: self.flags.view(&postback.flags),
             test: self.test,
             config_version: catalog.version,
         }
@@ -244,19 +268,18 @@ impl Hearing<'_> {
 
 fn step_command<S: Store>(
     store: &mut S,
+    scratch: &mut Scratch,
     catalog: &Catalog,
     command: &Command,
     click: ClickReference<'_>,
     now: UnixMillis,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<(), S::Error> {
-    let (effect, conversions) = match click {
+    let (effect, revisions) = match click {
         ClickReference::Resolved(click) => {
-            by_hand::apply(store, catalog, command, click, now, out)?
+            by_hand::apply(store, scratch, catalog, command, click, now, out)?
         }
-        ClickReference::Missing | ClickReference::Invalid => {
-            (CommandEffect::UnknownClick, Vec::new())
-        }
+        ClickReference::Missing | ClickReference::Invalid => (CommandEffect::UnknownClick, None),
     };
     let outcome = CommandOutcome {
         command_id: command.command_id,
@@ -264,6 +287,13 @@ fn step_command<S: Store>(
         effect,
         decided_at: now,
     };
-    out.decisions.push(Decision { postback: None, command: Some(outcome), conversions });
+    out.decision(&DecisionView {
+        postback: None,
+        command: Some(&outcome),
+        revisions: revisions.as_ref(),
+    });
+    if let Some(revisions) = revisions {
+        revisions.recycle(scratch);
+    }
     Ok(())
 }

@@ -6,11 +6,12 @@ use crate::context;
 use crate::expiry;
 use crate::keys::{self, ClickSlot, EventHash, Unique};
 use crate::kind::Kind;
-use crate::output::{Output, Scratch};
+use crate::output::{Decided, Scratch};
 use crate::store::{Damaged, Store};
 use crate::timer_keys::{self, Timer};
+use crate::view::DecisionView;
 use schemas::time::HOUR_MS;
-use schemas::{Catalog, Decision, UnixMillis};
+use schemas::{Catalog, UnixMillis};
 use std::sync::Arc;
 
 /// A pending conversion whose offer is not in the configuration stays pending, and is looked at
@@ -42,7 +43,7 @@ fn read(key: &[u8]) -> Result<(UnixMillis, Timer<'_>), Damaged> {
 }
 
 /// Fires the timers due at or before `clock`, earliest first, at most `limit` of them. What a
-/// timer decides is decided at its due time. Appends to `out`.
+/// timer decides is decided at its due time, and told to `out`.
 ///
 /// # Errors
 /// Only the store's. Timers may then be half fired: throw the batch away.
@@ -51,15 +52,28 @@ pub fn fire_due<S: Store>(
     catalog: &Catalog,
     clock: UnixMillis,
     limit: usize,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<MoreDue, S::Error> {
-    let mut key = Vec::with_capacity(64);
-    let mut end = Vec::with_capacity(8);
-    end.push(keys::TIMER);
-    keys::put_time(&mut end, clock.plus_ms(1));
+    let mut scratch = std::mem::take(out.scratch());
+    let more = fire_with(store, &mut scratch, catalog, clock, limit, out)?;
+    *out.scratch() = scratch;
+    Ok(more)
+}
+
+fn fire_with<S: Store>(
+    store: &mut S,
+    scratch: &mut Scratch,
+    catalog: &Catalog,
+    clock: UnixMillis,
+    limit: usize,
+    out: &mut impl Decided,
+) -> Result<MoreDue, S::Error> {
+    let mut key = std::mem::take(&mut scratch.timer);
+    let end = keys::tagged_time(keys::TIMER, clock.plus_ms(1));
     let mut fired = 0;
-    while store.first_in(&[keys::TIMER], &end, &mut key, &mut out.scratch.value)? {
+    while store.first_in(&[keys::TIMER], &end, &mut key, &mut scratch.value)? {
         if fired == limit {
+            scratch.timer = key;
             return Ok(MoreDue::Yes);
         }
         fired += 1;
@@ -68,14 +82,15 @@ pub fn fire_due<S: Store>(
         match timer {
             Timer::Conversion { slot, event, unique } => {
                 let firing = Firing { slot, event, unique, due };
-                fire_conversion(store, catalog, firing, out)?;
+                fire_conversion(store, scratch, catalog, firing, out)?;
             }
-            Timer::Click(slot) => expiry::click(store, &mut out.scratch, slot, due)?,
-            Timer::Details(click) => expiry::details(store, &mut out.scratch, click, due)?,
-            Timer::Retry(hash) => expiry::retry(store, &mut out.scratch, hash, due)?,
+            Timer::Click(slot) => expiry::click(store, scratch, slot, due)?,
+            Timer::Details(click) => expiry::details(store, scratch, click, due)?,
+            Timer::Retry(hash) => expiry::retry(store, scratch, hash, due)?,
             Timer::Counter(counter) => store.delete(counter)?,
         }
     }
+    scratch.timer = key;
     Ok(MoreDue::No)
 }
 
@@ -90,15 +105,16 @@ struct Firing {
 /// A held conversion succeeds, a waiting one gives up.
 fn fire_conversion<S: Store>(
     store: &mut S,
+    scratch: &mut Scratch,
     catalog: &Catalog,
     firing: Firing,
-    out: &mut Output,
+    out: &mut impl Decided,
 ) -> Result<(), S::Error> {
-    let Firing { slot, event, unique, due } = firing;
-    let Some((click, click_id)) = context::get(store, &mut out.scratch, slot)? else {
+    let Firing { slot, event, due, .. } = firing;
+    let Some((click, click_id)) = context::get(store, scratch, slot)? else {
         return Err(Damaged { what: "the click of a pending conversion" }.into());
     };
-    let Some(terms) = catalog.terms(&click) else { return defer(store, firing, out) };
+    let Some(terms) = catalog.terms(&click) else { return defer(store, scratch, firing) };
     let opening = Opening {
         catalog,
         now: due,
@@ -108,13 +124,13 @@ fn fire_conversion<S: Store>(
         share: Arc::clone(&terms.share),
         test: slot.is_test(),
     };
-    let mut case = Case::open(store, out, opening)?;
+    let mut case = Case::open(store, scratch, opening)?;
     case.load_sequence()?;
-    let Some(index) = find(case.store, &mut case.out.scratch, &mut case.state, firing)? else {
+    let Some(index) = find(case.store, case.scratch, &mut case.state, firing)? else {
         return Err(Damaged { what: "a pending conversion" }.into());
     };
     if case.event_of(event, case.state.records[index].terms_version).is_none() {
-        return defer(store, Firing { slot, event, unique, due }, out);
+        return defer(store, scratch, firing);
     }
     let kind = match case.state.records[index].kind {
         Kind::Hold => Kind::Success,
@@ -122,8 +138,9 @@ fn fire_conversion<S: Store>(
     };
     case.settle(index, kind, None)?;
     case.ripple()?;
-    let conversions = case.close()?;
-    out.decisions.push(Decision { conversions, ..Decision::default() });
+    let revisions = case.close(out)?;
+    out.decision(&DecisionView { postback: None, command: None, revisions: Some(&revisions) });
+    revisions.recycle(scratch);
     Ok(())
 }
 
@@ -142,8 +159,7 @@ fn find<S: Store>(
 }
 
 /// Puts a timer off; the conversion stays as it is.
-fn defer<S: Store>(store: &mut S, firing: Firing, out: &mut Output) -> Result<(), S::Error> {
-    let scratch = &mut out.scratch;
+fn defer<S: Store>(store: &mut S, scratch: &mut Scratch, firing: Firing) -> Result<(), S::Error> {
     let mut state = ClickState::load(store, scratch, firing.slot)?;
     let Some(index) = find(store, scratch, &mut state, firing)? else {
         return Err(Damaged { what: "a pending conversion" }.into());

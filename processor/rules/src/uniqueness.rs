@@ -9,7 +9,7 @@ use crate::read::Facts;
 use crate::store::{Damaged, Store};
 use crate::timer_keys::{self, Timer};
 use schemas::time::HOUR_MS;
-use schemas::{ConversionId, Event, EventId, Flag, Postback, UnixMillis};
+use schemas::{Event, EventId, Flag, Postback, UnixMillis};
 
 /// How long identical parameters are a retry when they carry the sender's time: two real events
 /// would differ in it, so this is as long as senders retry, and an hour.
@@ -23,11 +23,11 @@ pub enum Spot {
     New { unique: Option<Unique>, identity: Option<[u8; 16]> },
     /// This record of the click.
     Here(usize),
-    /// It has converted at another click.
-    Elsewhere(ConversionId),
+    /// It has converted at another click; the hash in its id.
+    Elsewhere([u8; 16]),
 }
 
-impl<S: Store> Case<'_, S> {
+impl<S: Store> Case<'_, '_, S> {
     /// Finds the conversion that a postback reports, or where a new one goes.
     pub fn find_spot(
         &mut self,
@@ -58,24 +58,23 @@ impl<S: Store> Case<'_, S> {
     }
 
     /// The conversion of the same member at another click, if it stands in the way.
-    pub fn member_elsewhere(&mut self, event: &EventId) -> Result<Option<ConversionId>, S::Error> {
+    pub fn member_elsewhere(&mut self, event: &EventId) -> Result<Option<[u8; 16]>, S::Error> {
         let Some(member) = self.click.member else { return Ok(None) };
         let (root, slot) = (&self.click.root_offer, self.state.slot);
         let member = identity::member(root, &self.share.publisher, member, slot);
         let hash = EventHash::of(event);
-        keys::member(&mut self.out.scratch.key, member, hash);
+        keys::member(&mut self.scratch.key, member, hash);
         let Some(owner) = self.read_pointer()? else { return Ok(None) };
         if owner == slot {
             return Ok(None);
         }
-        let state = ClickState::load(self.store, &mut self.out.scratch, owner)?;
+        let state = ClickState::load(self.store, self.scratch, owner)?;
         let blocked = state
             .position(hash, None)
             .is_some_and(|index| state.records[index].kind.blocks_member());
+        state.recycle(self.scratch);
         let subject = identity::Subject { slot: owner, ..self.subject(event) };
-        Ok(blocked.then(|| {
-            ConversionId::from_hash(root, identity::conversion(subject, Occurrence::Once))
-        }))
+        Ok(blocked.then(|| identity::conversion(subject, Occurrence::Once)))
     }
 
     /// This click's conversion is now the one of its member.
@@ -87,8 +86,8 @@ impl<S: Store> Case<'_, S> {
         let slot = self.state.slot;
         let member = identity::member(&self.click.root_offer, &self.share.publisher, member, slot);
         self.state.member = Some(member);
-        keys::member(&mut self.out.scratch.key, member, record.event);
-        self.store.put(&self.out.scratch.key, &slot.0)
+        keys::member(&mut self.scratch.key, member, record.event);
+        self.store.put(&self.scratch.key, &slot.0)
     }
 
     fn find_transaction(&mut self, event: &EventId, text: &str) -> Result<Spot, S::Error> {
@@ -96,17 +95,16 @@ impl<S: Store> Case<'_, S> {
         let unique = identity::unique(self.subject(event), occurrence)
             .ok_or(Damaged { what: "a transaction" })?;
         let hash = EventHash::of(event);
-        keys::transaction(&mut self.out.scratch.key, unique);
+        keys::transaction(&mut self.scratch.key, unique);
         if let Some(owner) = self.read_pointer()?.filter(|owner| *owner != self.state.slot) {
-            let scratch = &mut self.out.scratch;
+            let scratch = &mut *self.scratch;
             let mut state = ClickState::load(self.store, scratch, owner)?;
             let index = state.load_repeatable(self.store, scratch, hash, unique)?;
-            if let Some(record) = index.map(|index| &state.records[index])
-                && record.kind.blocks()
-                && let Some(identity) = record.identity
-            {
-                let id = ConversionId::from_hash(&self.click.root_offer, identity);
-                return Ok(Spot::Elsewhere(id));
+            let record = index.map(|index| &state.records[index]);
+            let blocking = record.filter(|it| it.kind.blocks()).and_then(|it| it.identity);
+            state.recycle(scratch);
+            if let Some(identity) = blocking {
+                return Ok(Spot::Elsewhere(identity));
             }
         }
         let identity = identity::conversion(self.subject(event), occurrence);
@@ -119,7 +117,7 @@ impl<S: Store> Case<'_, S> {
         unique: Unique,
         identity: [u8; 16],
     ) -> Result<Spot, S::Error> {
-        let here = self.state.load_repeatable(self.store, &mut self.out.scratch, event, unique)?;
+        let here = self.state.load_repeatable(self.store, self.scratch, event, unique)?;
         Ok(match here {
             Some(index) => Spot::Here(index),
             None => Spot::New { unique: Some(unique), identity: Some(identity) },
@@ -132,8 +130,8 @@ impl<S: Store> Case<'_, S> {
         let Some(unique) = record.unique.filter(|_| record.transaction.is_some()) else {
             return Ok(());
         };
-        keys::transaction(&mut self.out.scratch.key, unique);
-        self.store.put(&self.out.scratch.key, &self.state.slot.0)
+        keys::transaction(&mut self.scratch.key, unique);
+        self.store.put(&self.scratch.key, &self.state.slot.0)
     }
 
     /// Without a transaction: the same parameters again are a retry, for a while.
@@ -143,9 +141,10 @@ impl<S: Store> Case<'_, S> {
         facts: &Facts<'_>,
         event: &EventId,
     ) -> Result<Spot, S::Error> {
-        let parameters = identity::parameters(self.state.slot, postback);
+        let order = &mut self.scratch.order;
+        let parameters = identity::parameters(self.state.slot, postback, order);
         let hash = EventHash::of(event);
-        let scratch = &mut self.out.scratch;
+        let scratch = &mut *self.scratch;
         keys::retry(&mut scratch.key, parameters);
         if self.store.get(&scratch.key, &mut scratch.value)? {
             let (until, unique) = read_retry(&scratch.value)?;
@@ -166,7 +165,7 @@ impl<S: Store> Case<'_, S> {
         }
         let span = if facts.carries_time { RETRY_TIMED_MS } else { RETRY_UNTIMED_MS };
         let until = postback.received_at.plus_ms(span);
-        let scratch = &mut self.out.scratch;
+        let scratch = &mut *self.scratch;
         keys::retry(&mut scratch.key, parameters);
         scratch.value.clear();
         keys::put_time(&mut scratch.value, until);
@@ -180,7 +179,7 @@ impl<S: Store> Case<'_, S> {
 
     /// The click that the key in the scratch buffer points to.
     fn read_pointer(&mut self) -> Result<Option<ClickSlot>, S::Error> {
-        let scratch = &mut self.out.scratch;
+        let scratch = &mut *self.scratch;
         if !self.store.get(&scratch.key, &mut scratch.value)? {
             return Ok(None);
         }

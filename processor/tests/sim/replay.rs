@@ -6,10 +6,10 @@ use super::history::{Past, Taken, Written};
 use super::offers::{KEYRING, PARTITIONS};
 use eventlog::StoredRecord;
 use processor::ProcessorConfig;
-use rules::{ClickReference, MoreDue, Output, StepInput};
+use rules::{ClickReference, Decided, DecisionView, MoreDue, Scratch, StepInput};
 use schemas::codec::encode;
 use schemas::topic::partition_of;
-use schemas::{Input, OfferId, ResolvedClick, Topic, UnixMillis};
+use schemas::{Availability, Input, OfferId, ResolvedClick, Topic, UnixMillis};
 use std::collections::BTreeMap;
 
 /// Plain state.
@@ -52,13 +52,34 @@ impl rules::Store for Plain {
     }
 }
 
+/// What is decided, copied and then written, in the order it is told.
+struct Copied {
+    partition: u32,
+    outputs: Vec<Written>,
+    scratch: Scratch,
+}
+
+impl Decided for Copied {
+    fn decision(&mut self, decision: &DecisionView<'_>) {
+        let value = encode(&decision.to_decision());
+        self.outputs.push((Topic::Decisions, self.partition, Vec::new(), value));
+    }
+
+    fn availability(&mut self, it: &Availability) {
+        self.outputs.push((Topic::Availability, 0, it.scope.key().into_bytes(), encode(it)));
+    }
+
+    fn scratch(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+}
+
 pub struct Replay {
     partition: u32,
     store: Plain,
     clock: UnixMillis,
     version: u64,
-    out: Output,
-    outputs: Vec<Written>,
+    out: Copied,
 }
 
 impl Replay {
@@ -69,8 +90,7 @@ impl Replay {
             store: Plain::default(),
             clock: UnixMillis(0),
             version: 0,
-            out: Output::default(),
-            outputs: Vec::new(),
+            out: Copied { partition, outputs: Vec::new(), scratch: Scratch::default() },
         };
         let mut done = 0;
         for (number, taken) in past.taken.iter().enumerate() {
@@ -110,12 +130,11 @@ impl Replay {
             let Self { partition, store, clock, out, .. } = self;
             let owns = |root: &OfferId| partition_of(root, PARTITIONS) == *partition;
             rules::configuration_changed(store, &taken.catalog, owns, *clock, out)?;
-            self.collect();
         }
         for stored in records {
             let Ok(input) = Input::decode(&stored.record.value) else {
                 let nothing = (Topic::DeadLetters, 0, Vec::new(), Vec::new());
-                self.outputs.push(nothing);
+                self.out.outputs.push(nothing);
                 continue;
             };
             // The greatest time read, never above the wall clock.
@@ -137,7 +156,6 @@ impl Replay {
         let all = usize::MAX;
         let more = rules::fire_due(&mut self.store, &taken.catalog, clock, all, &mut self.out)?;
         debug_assert_eq!(more, MoreDue::No);
-        self.collect();
         Ok(())
     }
 
@@ -161,25 +179,11 @@ impl Replay {
             Input::Command(command) => StepInput::Command { command, click },
             Input::ClickDetails(details) => StepInput::ClickDetails(details),
         };
-        rules::step(&mut self.store, &taken.catalog, step_input, self.clock, &mut self.out)?;
-        self.collect();
-        Ok(())
-    }
-
-    fn collect(&mut self) {
-        for decision in &self.out.decisions {
-            let written = (Topic::Decisions, self.partition, Vec::new(), encode(decision));
-            self.outputs.push(written);
-        }
-        for it in &self.out.availability {
-            let key = it.scope.key().into_bytes();
-            self.outputs.push((Topic::Availability, 0, key, encode(it)));
-        }
-        self.out.clear();
+        rules::step(&mut self.store, &taken.catalog, step_input, self.clock, &mut self.out)
     }
 
     fn compare(&mut self, number: usize, taken: &Taken) -> Result<(), Broken> {
-        let expected = std::mem::take(&mut self.outputs);
+        let expected = std::mem::take(&mut self.out.outputs);
         let mut real = taken.outputs.clone();
         for (topic, .., value) in &mut real {
             // Where it stood and why is tested elsewhere; here it counts that there is one.

@@ -1,4 +1,5 @@
 mod absurd;
+mod allocations;
 mod reversals;
 mod size;
 mod tables;

@@ -1,14 +1,10 @@
-//! How much state a click takes, and how often a plain postback allocates.
+//! How much state a click takes.
 
-use crate::support::allocations;
 use crate::support::world::World;
-use rules::{ClickReference, StepInput, step};
 use schemas::time::{DAY_MS, HOUR_MS};
 
 /// The target: a click with two events, with its expiry timer.
 const CLICK_BYTES_MAX: usize = 120;
-/// A plain postback with ten parameters: twice that for their copies in its outcome, and the rest.
-const ALLOCATIONS_MAX: u64 = 60;
 
 /// Bytes of the entries that belong to the clicks alone: not the counters of the offer, nor the
 /// ids that are remembered for minutes.
@@ -68,28 +64,4 @@ fn everything_of_a_click_goes() {
     // What comes later never pays.
     let late = world.send(&click, "Install");
     assert_eq!(late.reason, Some(schemas::Reason::ClickWindowExpired));
-}
-
-#[test]
-fn allocations_of_a_plain_postback() {
-    let mut world = World::new();
-    let clicks: Vec<_> = (0..3).map(|_| world.click()).collect();
-    let mut counts = Vec::new();
-    for click in &clicks {
-        let more: Vec<_> = (0..8).map(|n| (format!("parameter{n}"), "value".to_owned())).collect();
-        let mut parameters = vec![("cnv_event_id", "Install"), ("gk_click_id", "token")];
-        parameters.extend(more.iter().map(|(n, v)| (n.as_str(), v.as_str())));
-        let postback = world.postback(&parameters);
-        let (store, catalog, out) = (&mut world.store, &world.catalog, &mut world.out);
-        let input =
-            StepInput::Postback { postback: &postback, click: ClickReference::Resolved(click) };
-        let (count, result) =
-            allocations::during(|| step(store, catalog, input, postback.received_at, out));
-        result.unwrap();
-        out.clear();
-        counts.push(count);
-    }
-    // The store of the tests allocates for each put; that is in the number.
-    println!("allocations of a plain postback: {counts:?}");
-    assert!(counts[1..].iter().all(|count| *count <= ALLOCATIONS_MAX), "{counts:?}");
 }

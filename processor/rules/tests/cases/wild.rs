@@ -1,8 +1,9 @@
 //! Whatever comes in: one outcome for each postback, no panic, and a state that reads again.
 
+use crate::support::checked::Checked;
 use crate::support::world::World;
 use proptest::prelude::*;
-use rules::{ClickReference, Output, StepInput, configuration_changed, fire_due, next_due, step};
+use rules::{ClickReference, StepInput, configuration_changed, fire_due, next_due, step};
 use schemas::*;
 use uuid::Uuid;
 
@@ -77,7 +78,7 @@ proptest! {
         clicks[1].test = true;
         clicks[2].config_version = u64::MAX;
         let mut clock = i64::MIN;
-        let mut out = Output::default();
+        let mut out = Checked::default();
         for (number, (parameters, received_at, now, click)) in inputs.into_iter().enumerate() {
             clock = clock.max(now);
             let now = UnixMillis(clock);

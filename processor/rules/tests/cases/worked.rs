@@ -1,8 +1,9 @@
 //! The worked cases of the domain page, by number. 2 and 3 are about credentials and hosts, which
 //! are checked before a postback gets here; 13 is the state surviving, for which see below.
 
+use crate::support::checked::Checked;
 use crate::support::world::World;
-use rules::{ClickReference, MoreDue, Output, fire_due, step};
+use rules::{ClickReference, MoreDue, fire_due, step};
 use schemas::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use schemas::{CommandEffect, CommandKind, ConversionStatus, Outcome, Reason};
 
@@ -121,7 +122,7 @@ fn case_13_restart_across_the_due_time() {
     let committed = world.store.clone();
     let first = world.fire();
     world.store = committed;
-    world.out = Output::default();
+    world.out = Checked::default();
     let again = world.fire_unchecked();
     assert_eq!(first, again);
     assert_eq!(first.len(), 1);
@@ -228,7 +229,7 @@ fn our_own_repeat_is_dropped() {
     let after = world.store.clone();
     assert!(world.run(input).is_none());
     assert_eq!(world.store, after);
-    let mut out = Output::default();
+    let mut out = Checked::default();
     step(&mut world.store, &world.catalog, input, world.now, &mut out).unwrap();
     assert!(out.decisions.is_empty());
     let more = fire_due(&mut world.store, &world.catalog, world.now, 0, &mut out).unwrap();

@@ -1,8 +1,9 @@
 //! A partition as its runtime drives it: clock, timers, then the record.
 
+use super::checked::Checked;
 use super::memory::Memory;
 use super::offers::{ROOT, documents};
-use rules::{ClickReference, MoreDue, Output, StepInput, fire_due, step};
+use rules::{ClickReference, MoreDue, StepInput, fire_due, step};
 use schemas::*;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ pub const START: UnixMillis = UnixMillis(1_767_614_400_000);
 pub struct World {
     pub store: Memory,
     pub catalog: Catalog,
-    pub out: Output,
+    pub out: Checked,
     pub now: UnixMillis,
     ids: u128,
     /// Everything decided so far.
@@ -28,7 +29,7 @@ impl World {
         Self {
             store: Memory::default(),
             catalog,
-            out: Output::default(),
+            out: Checked::default(),
             now: START,
             ids: 0,
             rows: Vec::new(),
