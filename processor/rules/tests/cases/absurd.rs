@@ -3,6 +3,7 @@
 
 use crate::support::offers::event;
 use crate::support::world::World;
+use schemas::money::MICROS_PER_UNIT;
 use schemas::offer::EVENTS_MAX;
 use schemas::*;
 
@@ -37,7 +38,22 @@ fn a_megabyte_as_an_event_id() {
     check(&[], &long, Rejected, Some(Reason::UnknownEvent), &[]);
     check(&[], &format!("Install{long}"), Rejected, Some(Reason::UnknownEvent), &[]);
     check(&[], &format!("{{{long}}}"), Rejected, Some(Reason::MacroNotReplaced), &[]);
-    check(&[("transaction_id", &long)], "purchase", Outcome::Accepted, None, &[]);
+}
+
+#[test]
+fn a_megabyte_as_a_transaction() {
+    let mut world = World::new();
+    let (click, long) = (world.click(), "x".repeat(MEGABYTE));
+    let send = |world: &mut World, id: &str| {
+        world.send_with(&click, "purchase", &[("transaction_id", id)]).outcome
+    };
+    assert_eq!(send(&mut world, &long), Outcome::Accepted);
+    assert_eq!(send(&mut world, &long), Outcome::Duplicate);
+    assert_eq!(send(&mut world, &long[1..]), Outcome::Accepted);
+    // It is in each row of its conversion, so it is kept as long as that may change.
+    world.wait(400 * schemas::time::DAY_MS);
+    assert!(world.left_of_clicks().is_empty());
+    assert!(state_bytes(&world) < STATE_BYTES_MAX);
 }
 
 #[test]
@@ -47,7 +63,7 @@ fn money_that_is_none() {
         let parameters = [("revenue_float", amount), ("currency", "USD")];
         check(&parameters, "Install", Outcome::Accepted, None, invalid);
     }
-    for currency in ["DOGE", "", "$", "dollars"] {
+    for currency in ["DOGE", "$", "dollars"] {
         let parameters = [("revenue_float", "1"), ("currency", currency)];
         check(&parameters, "Install", Outcome::Accepted, None, invalid);
     }
@@ -83,31 +99,40 @@ fn ten_thousand_events_in_an_offer() {
 }
 
 #[test]
-fn amounts_and_durations_at_the_end_of_their_numbers() {
-    for budget in [None, Some(Micros(i64::MAX))] {
-        let mut world = World::with(|offer| {
-            offer.budget = budget;
-            offer.attribution_window_ms = i64::MAX;
-            offer.sequence_grace_ms = i64::MAX;
-            offer.reversal_window_ms = i64::MAX;
-            offer.honour_ms = i64::MAX;
-            for event in &mut offer.events {
-                (event.revenue, event.payout) = (Micros(i64::MAX), Micros(i64::MAX));
-                (event.deadline_ms, event.pending_ms) = (i64::MAX, i64::MAX);
-                let most = Some(u64::MAX);
-                event.caps = Caps { daily: most, weekly: most, monthly: most, total: most };
-            }
-        });
-        let clicks = [world.click(), world.click()];
-        assert_eq!(world.send(&clicks[0], "Install").reason, Some(Reason::Hold));
-        let expected = budget.map_or(Reason::Hold, |_| Reason::BudgetExhausted);
-        assert_eq!(world.send(&clicks[1], "Install").reason, Some(expected));
-        // Given back in full, it is there for the next.
-        let row = world.row(&clicks[0], "Install").unwrap().clone();
-        let rejected = world.command(&row, CommandKind::Reject, &clicks[0]);
-        assert_eq!(rejected, CommandEffect::Applied);
-        let third = world.click();
-        let expected = if budget.is_some() { Reason::Hold } else { expected };
-        assert_eq!(world.send(&third, "Install").reason, Some(expected));
+fn amounts_at_the_end_of_what_an_apply_takes() {
+    let most = Micros(1_000_000_000_000 * MICROS_PER_UNIT);
+    let mut world = World::with(|offer| {
+        offer.budget = Some(most);
+        offer.events[0].revenue = most;
+    });
+    let clicks = [world.click(), world.click()];
+    assert_eq!(world.send(&clicks[0], "Install").outcome, Outcome::Accepted);
+    let exhausted = Some(Reason::BudgetExhausted);
+    assert_eq!(world.send(&clicks[1], "Install").reason, exhausted);
+    // Given back in full, it is there for the other.
+    let row = world.row(&clicks[0], "Install").unwrap().clone();
+    assert_eq!(world.command(&row, CommandKind::Reject, &clicks[0]), CommandEffect::Applied);
+    assert_eq!(world.send(&clicks[1], "Install").outcome, Outcome::Accepted);
+}
+
+#[test]
+fn numbers_at_their_end() {
+    let mut world = World::with(|offer| {
+        offer.attribution_window_ms = i64::MAX;
+        offer.sequence_grace_ms = i64::MAX;
+        offer.reversal_window_ms = i64::MAX;
+        offer.honour_ms = i64::MAX;
+        for event in &mut offer.events {
+            (event.revenue, event.payout) = (Micros(i64::MAX), Micros(i64::MAX));
+            (event.deadline_ms, event.pending_ms) = (i64::MAX, i64::MAX);
+            let most = Some(u64::MAX);
+            event.caps = Caps { daily: most, weekly: most, monthly: most, total: most };
+        }
+    });
+    for _ in 0..3 {
+        let click = world.click();
+        assert_eq!(world.send(&click, "Install").reason, Some(Reason::Hold));
+        let row = world.row(&click, "Install").unwrap().clone();
+        assert_eq!(world.command(&row, CommandKind::Reject, &click), CommandEffect::Applied);
     }
 }

@@ -1,9 +1,12 @@
 //! Years of traffic of every kind: the state follows what is alive, never what has been.
 
+use crate::support::offers::{ROOT, share};
 use crate::support::world::{START, World};
 use schemas::time::{DAY_MS, HOUR_MS};
+use schemas::offer::EventOverride;
 use schemas::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const YEARS: i64 = 5;
 const DAYS_A_YEAR: i64 = 365;
@@ -60,8 +63,8 @@ fn offers() -> World {
         offer.events[3].caps.total = Some(1_000_000);
         offer.budget = Some(Micros(i64::MAX));
     });
-    world.apply(Document::Share(std::sync::Arc::new(Share {
-        events: vec![offer::EventOverride {
+    world.apply(Document::Share(Arc::new(Share {
+        events: vec![EventOverride {
             event: EventId::new("Install").unwrap(),
             name: None,
             revenue: None,
@@ -69,7 +72,7 @@ fn offers() -> World {
             reward: None,
             caps: Caps { daily: Some(3), ..Caps::default() },
         }],
-        ..crate::support::offers::share("share-b", crate::support::offers::ROOT, "publisher-b")
+        ..share("share-b", ROOT, "publisher-b")
     })));
     world
 }
@@ -99,8 +102,9 @@ fn a_day(world: &mut World, day: i64) {
     world.send_with(&clicks[1], "purchase", &[("transaction_id", &transaction)]);
     world.send_with(&clicks[1], "purchase", &[("transaction_id", &transaction), ("revenue", "-3")]);
     world.send(&clicks[2], "s2s_level 200");
-    world.send(&clicks[2], "purchase");
-    world.send(&clicks[2], "purchase");
+    let seconds = (world.now.0 / 1_000).to_string();
+    world.send_with(&clicks[2], "purchase", &[("event_time", &seconds)]);
+    world.send_with(&clicks[2], "purchase", &[("event_time", &seconds)]);
     world.send_with(&clicks[3], "Install", &[("status", "rejected")]);
     world.send_with(&clicks[3], "s2s_level 400", &[("status", "rejected")]);
     world.send(&clicks[3], "Install");

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Steps that CI takes; `GOKART_RULES_STEPS` asks for another number, `GOKART_RULES_SEED` for other
 /// histories.
-const STEPS_DEFAULT: u64 = 100_000;
+const STEPS_DEFAULT: u64 = 1_000_000;
 
 /// What happened, for the model to go by.
 enum Happening {
