@@ -4,7 +4,7 @@ DATA ?= .gokart
 CONFIG ?= examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build engine up demo test kafka sim
+.PHONY: help setup build engine up demo test kafka sim rules fuzz
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,3 +33,10 @@ kafka: ## Run a single-node Apache Kafka in a throw-away directory until Ctrl-C
 sim: ## Simulate the whole pipeline (SEED= replays one story, STEPS= lengthens, STORIES= tells more)
 	GOKART_SIM_SEED="$(SEED)" GOKART_SIM_STEPS="$(STEPS)" GOKART_SIM_STORIES="$(STORIES)" \
 	    cargo test --locked --package processor --test simulation ends_well -- --nocapture
+
+rules: ## Judge the rules by naive ones over random histories (SEED= begins with one, STEPS= lengthens)
+	GOKART_RULES_SEED="$(or $(SEED),1)" GOKART_RULES_STEPS="$(or $(STEPS),1000000)" \
+	    cargo test --locked --package rules --test rules the_model_agrees -- --nocapture
+
+fuzz: ## Fuzz what strangers and operators send, SECONDS=30 each target
+	@fuzz/run.sh "$(or $(SECONDS),30)"

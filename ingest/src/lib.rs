@@ -24,5 +24,11 @@ mod skew;
 mod submit;
 mod world;
 
+// For the fuzz targets, which feed these what strangers send. No service uses them from outside.
+#[doc(hidden)]
+pub use parameters::Parameters;
+#[doc(hidden)]
+pub use route::{Route, host, route, tenant_label};
+
 pub use config::{BODY_BYTES_MAX, HEADER_BYTES_MAX, IngestConfig, Rate, URL_BYTES_MAX};
 pub use server::{Server, run};

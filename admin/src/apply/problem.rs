@@ -6,6 +6,9 @@ use std::fmt;
 
 /// Problems that are kept of one set of files; a file of the wrong kind could make thousands.
 pub const PROBLEMS_MAX: usize = 200;
+/// Characters of a message, and of the way to a field: both repeat what was written, which may be
+/// of any length.
+const TEXT_CHARS_MAX: usize = 600;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -40,8 +43,8 @@ impl Problems {
             list.push(Problem {
                 file: file.to_owned(),
                 line,
-                field: field.to_owned(),
-                message: message.into(),
+                field: shortened(field.to_owned()),
+                message: shortened(message.into()),
             });
         }
     }
@@ -53,5 +56,32 @@ impl Problems {
         list.sort();
         list.dedup();
         list
+    }
+}
+
+/// Without its middle when it is too long: what was written begins it, what is wrong ends it.
+fn shortened(text: String) -> String {
+    // No text has more characters than bytes.
+    if text.len() <= TEXT_CHARS_MAX || text.chars().count() <= TEXT_CHARS_MAX {
+        return text;
+    }
+    let half = TEXT_CHARS_MAX / 2;
+    let start: String = text.chars().take(half).collect();
+    let end = text.char_indices().rev().nth(half - 1).map_or(0, |(at, _)| at);
+    format!("{start} … {}", &text[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_lose_their_middle() {
+        for short in ["".to_owned(), "é".repeat(TEXT_CHARS_MAX)] {
+            assert_eq!(shortened(short.clone()), short);
+        }
+        let long = shortened(format!("begin{}end", "é".repeat(1 << 20)));
+        assert_eq!(long.chars().count(), TEXT_CHARS_MAX + " … ".chars().count());
+        assert!(long.starts_with("begin") && long.ends_with("end"), "{long}");
     }
 }

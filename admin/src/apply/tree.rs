@@ -4,9 +4,15 @@
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle};
 use std::collections::BTreeMap;
 
-/// Nodes of one file, aliases counted as often as they are used (a small file of nested aliases
-/// could otherwise fill the memory).
+/// Nodes of one file; what an anchor keeps and what an alias repeats count each time (a small file
+/// of nested anchors or aliases could otherwise fill the memory).
 pub const NODES_MAX: usize = 100_000;
+/// Collections inside each other, those that aliases bring included. No document has more than a
+/// handful, and each level takes some of the stack whenever a tree is copied or dropped.
+pub const DEPTH_MAX: usize = 64;
+/// Fields of one mapping. No document has more than a few dozen, and each is compared with those
+/// before it.
+pub const FIELDS_MAX: usize = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
@@ -106,6 +112,9 @@ impl Builder {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
                     return Err(unsupported(line, "an alias inside its own anchor"));
                 };
+                if self.open.len() + depth(&node) > DEPTH_MAX {
+                    return Err(too_deep(line));
+                }
                 self.nodes += size(&node);
                 self.complete(Node { line, ..node }, 0)
             }
@@ -127,13 +136,16 @@ impl Builder {
         if tagged {
             return Err(unsupported(line, "tags (!…)"));
         }
+        if self.open.len() == DEPTH_MAX {
+            return Err(too_deep(line));
+        }
         self.open.push(Open { line, anchor, kind });
         Ok(())
     }
 
     /// Puts a whole node where it belongs.
     fn complete(&mut self, node: Node, anchor: usize) -> Result<(), TreeError> {
-        self.nodes += 1;
+        self.nodes += if anchor == 0 { 1 } else { 1 + size(&node) };
         if self.nodes > NODES_MAX {
             let message = format!("the file has more than {NODES_MAX} values; split it");
             return Err(TreeError { line: node.line, message });
@@ -158,6 +170,10 @@ impl Builder {
                         let message = format!("the field {name:?} is there twice");
                         return Err(TreeError { line, message });
                     }
+                    if entries.len() == FIELDS_MAX {
+                        let message = format!("more than {FIELDS_MAX} fields in one place");
+                        return Err(TreeError { line, message });
+                    }
                     entries.push(Entry { key: name, line, value: node });
                 }
             },
@@ -168,6 +184,21 @@ impl Builder {
 
 fn unsupported(line: u32, what: &str) -> TreeError {
     TreeError { line, message: format!("{what} cannot be used here") }
+}
+
+fn too_deep(line: u32) -> TreeError {
+    TreeError { line, message: format!("more than {DEPTH_MAX} lists and mappings in each other") }
+}
+
+/// Collections in each other.
+fn depth(node: &Node) -> usize {
+    match &node.value {
+        Value::Null | Value::Text(_) => 0,
+        Value::List(nodes) => 1 + nodes.iter().map(depth).max().unwrap_or(0),
+        Value::Map(entries) => {
+            1 + entries.iter().map(|entry| depth(&entry.value)).max().unwrap_or(0)
+        }
+    }
 }
 
 fn size(node: &Node) -> usize {
@@ -225,6 +256,23 @@ mod tests {
         check("? [a]\n: b", Err((1, "a key that is not text")));
         let laughs: String =
             (1..20).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)).collect();
-        check(&format!("a0: &a0 [x, x]\n{laughs}"), Err((15, "more than 100000 values")));
+        check(&format!("a0: &a0 [x, x]\n{laughs}"), Err((14, "more than 100000 values")));
+    }
+
+    #[test]
+    fn little_cannot_be_made_much() {
+        let nested = |depth: usize| format!("{}x{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(&nested(DEPTH_MAX)).is_ok());
+        check(&nested(DEPTH_MAX + 1), Err((1, "more than 64 lists and mappings in each other")));
+        // Deeper than any text of it: each alias brings the levels of the one before.
+        let chain: String =
+            (1..9).map(|n| format!("a{n}: &a{n} [[[[[[[[*a{}]]]]]]]]\n", n - 1)).collect();
+        check(&format!("a0: &a0 [x]\n{chain}"), Err((9, "more than 64 lists")));
+        // Every anchor on the way keeps all that is below it.
+        let wide = "x, ".repeat(NODES_MAX / 3);
+        let anchors: String = (0..9).map(|n| format!("&a{n} [")).collect();
+        check(&format!("{anchors}{wide}{}", "]".repeat(9)), Err((1, "more than 100000 values")));
+        let fields: String = (0..=FIELDS_MAX).map(|n| format!("f{n}: 1\n")).collect();
+        check(&fields, Err((1_001, "more than 1000 fields")));
     }
 }

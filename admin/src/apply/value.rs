@@ -4,6 +4,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rust_iso3166::from_alpha2;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemas::money::MICROS_PER_UNIT;
 use schemas::offer::DURATION_MS_MAX;
 use schemas::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 use schemas::{Currency, EventId, Micros, UnixMillis};
@@ -94,6 +95,10 @@ impl FromText for EventName {
     }
 }
 
+/// The greatest amount: a million millions. Two of them can be added without a thought.
+const AMOUNT_MAX: Micros = Micros(1_000_000_000_000 * MICROS_PER_UNIT);
+const _: () = assert!(AMOUNT_MAX.0 < i64::MAX / 4);
+
 /// An amount of money, or of rewards: not negative, at most six decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount(pub Micros);
@@ -104,6 +109,9 @@ impl FromText for Amount {
     fn from_text(text: &str) -> Result<Self, String> {
         match Micros::parse(text) {
             Ok(micros) if micros.0 < 0 => Err(format!("{text} is negative; amounts are 0 or more")),
+            Ok(micros) if micros > AMOUNT_MAX => {
+                Err(format!("{text} is more than {AMOUNT_MAX}, the greatest amount"))
+            }
             Ok(micros) => Ok(Self(micros)),
             Err(error) => Err(format!("{text:?} is not an amount: {error}; write e.g. 1.25")),
         }

@@ -283,6 +283,52 @@ fn events_of_an_offer() {
 }
 
 #[test]
+fn what_is_absurd_is_refused() {
+    let none = OFFER.split("events:").next().unwrap();
+    let many: String =
+        (0..10_000).map(|n| format!("  - {{id: e{n}, name: e, sequence: 1}}\n")).collect();
+    check(
+        &format!("{none}events:\n{many}"),
+        &["f.yaml:1: events: an offer has at most 200 events"],
+    );
+    let found = |text: &str| match check_documents(&sources(&[("f.yaml", text)]), &base(), NOW) {
+        Ok(documents) => panic!("taken: {documents:?}"),
+        Err(problems) => problems.iter().map(ToString::to_string).collect::<String>(),
+    };
+    let refused = |replace: &str, by: &str, place: &str, why: &str| {
+        let message = found(&offer_with(replace, by));
+        let by: String = by.chars().take(80).collect();
+        assert!(message.starts_with(&format!("f.yaml:{place}: ")), "{by}: {message}");
+        assert!(message.contains(why), "{by}: {message}");
+        assert!(message.len() < 1_000, "{} bytes about {place}", message.len());
+    };
+    let long = format!("id: {}", "x".repeat(1 << 20));
+    refused("id: Install", &long, "9: events[0].id", "1 to 255 bytes");
+    for amount in ["NaN", ".nan", "Infinity", "1e3", "1,50", "0x1", "''", "[1]", "0.0000001"] {
+        refused("0.50", amount, "12: events[0].revenue", "amount");
+    }
+    for amount in ["-0.000001", "-9223372036854.775807"] {
+        refused("0.50", amount, "12: events[0].revenue", "is negative");
+    }
+    refused("0.50", "1000000000000.000001", "12: events[0].revenue", "the greatest amount");
+    check(&offer_with("0.50", "1000000000000"), &[]);
+    for currency in ["XBT", "DOGE", "us dollars", "usd", "''", "840"] {
+        refused("currency: USD", &format!("currency: {currency}"), "7: currency", "currency");
+    }
+    for day in ["2026-02-30", "0000-00-00", "99999-01-01", "-262143-01-01", "2026-01-01T25:00:00Z"]
+    {
+        refused("currency: USD", &format!("currency: USD\nlaunch: {day}"), "8: launch", "");
+    }
+    for time in ["1099d", "9223372036854775807d", "9223372036854775808s", "-1d", "1y", "1.5h"] {
+        let line = format!("revenue: 0.50\n    pending_time: {time}");
+        refused("revenue: 0.50", &line, "13: events[0].pending_time", time);
+    }
+    refused("sequence: 1", "sequence: 4294967296", "11: events[0].sequence", "is not a level");
+    let caps = "revenue: 0.50\n    caps: {total: 18446744073709551616}";
+    refused("revenue: 0.50", caps, "13: events[0].caps.total", "is not a whole number");
+}
+
+#[test]
 fn what_an_offer_says() {
     check(
         &offer_with(

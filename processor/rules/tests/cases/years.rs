@@ -2,8 +2,8 @@
 
 use crate::support::offers::{ROOT, share};
 use crate::support::world::{START, World};
-use schemas::time::{DAY_MS, HOUR_MS};
 use schemas::offer::EventOverride;
+use schemas::time::{DAY_MS, HOUR_MS};
 use schemas::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;

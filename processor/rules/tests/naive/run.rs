@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Steps that CI takes; `GOKART_RULES_STEPS` asks for another number, `GOKART_RULES_SEED` for other
-/// histories.
+/// histories: each seed makes fifty, and the next number is the next seed.
 const STEPS_DEFAULT: u64 = 1_000_000;
 
 /// What happened, for the model to go by.
@@ -513,8 +513,7 @@ fn number(variable: &str, default: u64) -> u64 {
 #[test]
 fn the_model_agrees_over_random_histories() {
     let wanted = number("GOKART_RULES_STEPS", STEPS_DEFAULT);
-    let mut seed = [0; 32];
-    seed[..8].copy_from_slice(&number("GOKART_RULES_SEED", 1).to_le_bytes());
+    let mut seed = number("GOKART_RULES_SEED", 1);
     let taken = Cell::new(0u64);
     let histories = Cell::new(0u64);
     let coverage = RefCell::new(Coverage::default());
@@ -526,7 +525,9 @@ fn the_model_agrees_over_random_histories() {
             max_shrink_iters: 20_000,
             ..Config::default()
         };
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
         let mut runner = TestRunner::new_with_rng(config, rng);
         let result = runner.run(&(any_setup(), any_history()), |(setup, ops)| {
             check(setup, &ops, &coverage);
@@ -535,10 +536,9 @@ fn the_model_agrees_over_random_histories() {
             Ok(())
         });
         if let Err(error) = result {
-            panic!("the model disagrees, seed {seed:?}: {error:#}");
+            panic!("the model disagrees; GOKART_RULES_SEED={seed} begins with it: {error:#}");
         }
-        seed[8] = seed[8].wrapping_add(1);
-        seed[9] = seed[9].wrapping_add(u8::from(seed[8] == 0));
+        seed = seed.wrapping_add(1);
     }
     println!("{} steps in {} histories", taken.get(), histories.get());
     let coverage = coverage.into_inner();
