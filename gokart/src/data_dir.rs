@@ -49,7 +49,14 @@ impl DataDir {
             .open(&probe)
             .map_err(unusable)?;
         std::fs::remove_file(&probe).map_err(unusable)?;
-        Ok(Self { path: path.to_owned() })
+        // From here on the same place, whoever uses it: the engine resolves relative paths its own
+        // way.
+        Ok(Self { path: path.canonicalize().map_err(unusable)? })
+    }
+
+    /// The directory itself, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     pub fn join(&self, name: &str) -> PathBuf {

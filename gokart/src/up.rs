@@ -47,7 +47,7 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
 
     let mut warehouse = up.warehouse.clone();
     warehouse.engine_library = Some(library);
-    let engine = Engine::new(&up.data.data, &warehouse, &logging_arguments(logging));
+    let engine = Engine::new(base.data.path(), &warehouse, &logging_arguments(logging));
     let started = tokio::select! {
         started = engine.start() => started.map(Some),
         // Dropped, the child is killed; it has not been asked for anything yet.

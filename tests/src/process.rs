@@ -52,12 +52,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `gokart <arguments>`; what it prints goes to `<directory>/<name>.log`.
+    /// Starts `gokart <arguments>` in `directory`; what it prints goes to `<name>.log` there.
     pub fn start(name: &str, directory: &Path, arguments: &[String]) -> Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         let child = command()?
             .args(arguments)
+            .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -173,7 +173,9 @@ impl Stack {
         let data = match (role, &self.shape) {
             // Each process of a cluster has a directory of its own; these two share tokens.
             ("processor" | "ingest" | "sink", Shape::Kafka { .. }) => self.path(role),
-            _ => self.path("data"),
+            (_, Shape::Kafka { .. }) => self.path("data"),
+            // Relative, as most people type it.
+            (_, Shape::Local) => PathBuf::from("data"),
         };
         let mut arguments = vec![role.to_owned()];
         let mut push = |name: &str, value: String| {

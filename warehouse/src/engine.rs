@@ -40,6 +40,8 @@ impl Engine {
             ))
         };
         std::fs::create_dir_all(data_dir).map_err(unwritable)?;
+        // The engine joins a relative path to itself when it opens files.
+        let data_dir = &data_dir.canonicalize().map_err(unwritable)?;
         let settings = engine_files::write(data_dir, &config.limits).map_err(unwritable)?;
         let arguments = vec![
             format!("--config-file={}", utf8(&settings)?),
