@@ -26,7 +26,7 @@ fn check_path(path: &str) {
     }
     assert!(route(&format!("/{path}")) == found, "a doubled slash");
     // An escape that the path leaves open would take the slash for its own.
-    if !path.ends_with('%') && !path.chars().rev().nth(1).is_some_and(|it| it == '%') {
+    if !path.ends_with('%') && path.chars().rev().nth(1) != Some('%') {
         assert!(route(&format!("{path}%2F")) == found, "an encoded slash at the end");
     }
 }
