@@ -10,7 +10,11 @@ const EXEMPT: &[&str] = &["Cargo.lock"];
 const REGISTRY_LABELS: &[&str] =
     &["artifactory", "deb", "index", "mirror", "nexus", "npm", "pypi", "registry", "repo", "repo1"];
 /// Registries whose hosts do not begin with such a label.
-const REGISTRY_HOSTS: &[&str] = &["static.crates.io", "crates.io", "files.pythonhosted.org"];
+const REGISTRY_HOSTS: &[&str] = &[
+    concat!("static.crates", ".io"),
+    concat!("crates", ".io"),
+    concat!("files.python", "hosted.org"),
+];
 /// Settings that name a registry.
 const REGISTRY_SETTINGS: &[&str] =
     &[concat!("--index", "-url"), concat!("extra-index", "-url"), concat!("_auth", "Token")];
@@ -78,12 +82,12 @@ mod tests {
     fn registries_and_machines_are_found() {
         let index = concat!("inde", "x");
         let cases = [
-            ("plain words about crates.io".to_owned(), true),
+            (concat!("plain words about crates", ".io").to_owned(), true),
             ("see https://docs.rs/fjall".to_owned(), true),
             ("xmlns=\"http://maven.apache.org/POM/4.0.0\"".to_owned(), true),
             ("curl http://127.0.0.1:8080/c/x".to_owned(), true),
             (format!("https://{index}.example.org/simple"), false),
-            (format!("sparse+https://{index}.crates.io/"), false),
+            (format!("sparse+https://{index}.crates.{}/", "io"), false),
             (concat!("pip install --index", "-url x").to_owned(), false),
             (concat!("cd /wo", "rk/main").to_owned(), false),
             (concat!("`/ro", "ot/.cargo`").to_owned(), false),
