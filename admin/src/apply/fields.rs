@@ -63,11 +63,6 @@ impl<'a> Fields<'a> {
         self.problems.add(self.file, line, path, message);
     }
 
-    /// Whether the field is there at all, even if it is null.
-    pub fn is_present(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key == name)
-    }
-
     /// An optional value; null is the same as absent.
     pub fn optional<T: FromText>(&mut self, name: &'static str) -> Option<At<T>> {
         let node = self.ask(name)?;
