@@ -4,7 +4,7 @@ DATA ?= .gokart
 CONFIG ?= examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build engine up demo test kafka sim rules fuzz
+.PHONY: help setup build engine up demo test kafka sim rules fuzz bench
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,3 +40,6 @@ rules: ## Judge the rules by naive ones over random histories (SEED= begins with
 
 fuzz: ## Fuzz what strangers and operators send, SECONDS=30 each target
 	@fuzz/run.sh "$(or $(SECONDS),30)"
+
+bench: build engine ## Measure against the baselines (ONLY=area,… RUNS=5), into bench/results.md
+	cargo run --locked --release --package bench -- $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS))

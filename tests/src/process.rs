@@ -11,16 +11,15 @@ use std::time::{Duration, Instant};
 /// Longest time for a process to end after SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The `gokart` binary that was built with the tests.
+/// The `gokart` binary that was built beside this one: `target/<profile>/gokart`, whether this is
+/// a test (`target/<profile>/deps/…`) or a program (`target/<profile>/…`).
 pub fn gokart_binary() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    // target/<profile>/deps/<test> → target/<profile>/gokart
-    let profile = test.parent().and_then(Path::parent).context("no target directory")?;
-    let binary = profile.join("gokart");
-    if !binary.is_file() {
-        bail!("{} is not built; run the tests with `cargo test --workspace`", binary.display());
-    }
-    Ok(binary)
+    let this = std::env::current_exe()?;
+    let candidates = || this.ancestors().skip(1).take(2).map(|folder| folder.join("gokart"));
+    candidates().find(|it| it.is_file()).with_context(|| {
+        let last = candidates().last().unwrap_or_default();
+        format!("{} is not built; run the tests with `cargo test --workspace`", last.display())
+    })
 }
 
 /// A loopback address that was free a moment ago.

@@ -86,7 +86,7 @@ fn judge(row: &Row, workspace: &[&str], dependency: &Dependency) -> Option<Strin
             Ours::Only(_) | Ours::Any => None,
         };
     }
-    if TEST_ONLY.contains(&name) && row.name != "tests" {
+    if TEST_ONLY.contains(&name) && !["tests", "bench"].contains(&row.name) {
         return Some(format!("depends on {name}; move it to [dev-dependencies]"));
     }
     match row.others {

@@ -96,6 +96,7 @@ pub const TABLE: &[Row] = &[
         ours: Ours::Only(&["schemas"]),
         others: Others::Not(&["fjall", "rdkafka"]),
     },
+    Row { name: "bench", ours: Ours::Any, others: Others::Not(&[]) },
     Row { name: "tests", ours: Ours::Any, others: Others::Not(&[]) },
     Row { name: "xtask", ours: Ours::Only(&[]), others: Others::Not(&[]) },
 ];

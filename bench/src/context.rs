@@ -1,0 +1,59 @@
+//! What every area gets: how often to run, where to write, and how to say how far it is.
+
+use crate::results::Series;
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// One area's measurement.
+pub struct Context {
+    area: &'static str,
+    runs: usize,
+    scratch: TempDir,
+}
+
+impl Context {
+    /// A context with an empty directory that is removed in the end.
+    pub fn new(area: &'static str, runs: usize) -> Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("gokart-bench-").tempdir()?;
+        Ok(Self { area, runs: runs.max(1), scratch })
+    }
+
+    /// An empty directory of this area.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Measures the named sides in turn, A B A B …, and gives one series each.
+    ///
+    /// `measure` gets the side's index and the run, and gives one value in the line's unit.
+    pub async fn interleave<const N: usize>(
+        &self,
+        what: &str,
+        sides: [&str; N],
+        mut measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
+    ) -> Result<[Series; N]> {
+        let mut series = sides.map(|name| Series { name: name.to_owned(), values: Vec::new() });
+        let progress = self.progress(what, (self.runs * N) as u64);
+        for run in 0..self.runs {
+            for (side, series) in series.iter_mut().enumerate() {
+                progress.set_message(format!("{} (run {} of {})", series.name, run + 1, self.runs));
+                series.values.push(measure(side, run).await?);
+                progress.inc(1);
+            }
+        }
+        progress.finish_and_clear();
+        for it in &series {
+            eprintln!("{}: {what}: {}: {:?}", self.area, it.name, it.values);
+        }
+        Ok(series)
+    }
+
+    /// A bar on the terminal; nothing elsewhere.
+    pub fn progress(&self, what: &str, steps: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(steps).with_style(style).with_prefix(format!("{}: {what}", self.area))
+    }
+}

@@ -1,0 +1,153 @@
+//! `bench/results.md`: what people read.
+
+use crate::areas;
+use crate::measure::{median, spread};
+use crate::results::{self, Area, Line, Target};
+use anyhow::{Context as _, Result};
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use std::fmt::Write as _;
+use std::path::Path;
+
+const HEAD: &str = "# Benchmarks\n\nWritten by `make bench`; `results/` beside it has every raw number. \
+    The sides of a line run in turn in one run on one machine. Median of all runs; the spread is \
+    greatest less smallest by the median. The ratio is the first line by the second.\n";
+
+/// Draws the page from all results that are there, in the order of the areas.
+pub fn write(directory: &Path) -> Result<()> {
+    let mut page = HEAD.to_owned();
+    for area in areas::ALL {
+        match results::read(directory, area.name)? {
+            Some(found) => page += &section(&found, area.about)?,
+            None => write!(page, "\n## {}: {}\n\nNot measured.\n", area.name, area.about)?,
+        }
+    }
+    let path = directory.join("results.md");
+    std::fs::write(&path, page).with_context(|| format!("{} cannot be written", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn section(area: &Area, about: &str) -> Result<String> {
+    let mut text = format!("\n## {}: {about}\n\n", area.name);
+    let machine = &area.machine;
+    writeln!(
+        text,
+        "{} at {}; {}, {} cores, {} GiB, {}, {}.\n",
+        area.measured_at,
+        area.commit,
+        machine.processor,
+        machine.cores,
+        machine.memory_gib,
+        machine.kernel,
+        machine.rustc,
+    )?;
+    writeln!(text, "{}", table(&area.lines))?;
+    for note in area.lines.iter().flat_map(|line| line.notes.iter().map(move |it| (line, it))) {
+        write!(text, "\n* {}: {}", note.0.what, note.1)?;
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+fn table(lines: &[Line]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(ASCII_MARKDOWN)
+        .set_header(["what", "side", "median", "unit", "spread", "runs", "ratio", "target", ""]);
+    for line in lines {
+        for (at, series) in line.series.iter().enumerate() {
+            let first = |text: String| if at == 0 { text } else { String::new() };
+            table.add_row([
+                first(line.what.clone()),
+                series.name.clone(),
+                number(median(&series.values)),
+                line.unit.clone(),
+                format!("{:.0} %", spread(&series.values) * 100.0),
+                series.values.len().to_string(),
+                first(line.ratio().map(|it| format!("{it:.3}")).unwrap_or_default()),
+                first(line.target.map(target).unwrap_or_default()),
+                first(line.reached().map(verdict).unwrap_or_default()),
+            ]);
+        }
+    }
+    for column in [2, 4, 5, 6] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn target(target: Target) -> String {
+    match target {
+        Target::RatioAtLeast(least) => format!("≥ {least:.2} ×"),
+        Target::RatioAtMost(most) => format!("≤ {most:.2} ×"),
+        Target::AtMost(most) => format!("≤ {}", number(most)),
+    }
+}
+
+fn verdict(reached: bool) -> String {
+    if reached { "reached" } else { "**missed**" }.to_owned()
+}
+
+/// Four figures of small numbers, groups of three digits of large ones.
+fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return "—".to_owned();
+    }
+    if value.abs() < 1000.0 {
+        let decimals = match value.abs() {
+            it if it >= 100.0 => 1,
+            it if it >= 10.0 => 2,
+            _ => 3,
+        };
+        return format!("{value:.decimals$}");
+    }
+    let digits = format!("{:.0}", value.abs());
+    let grouped: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
+    format!("{}{}", if value < 0.0 { "-" } else { "" }, grouped.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Series;
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, expected) in [
+            (0.1234, "0.123"),
+            (12.345, "12.35"),
+            (123.45, "123.5"),
+            (1234.5, "1 234"),
+            (-9_876_543.0, "-9 876 543"),
+            (f64::NAN, "—"),
+        ] {
+            assert_eq!(number(value), expected);
+        }
+    }
+
+    #[test]
+    fn a_target_is_judged_by_medians() {
+        let series =
+            |name: &str, values: &[f64]| Series { name: name.into(), values: values.into() };
+        let mut line = Line {
+            what: "x".into(),
+            unit: "rows/s".into(),
+            series: vec![series("ours", &[80.0, 85.0, 10.0]), series("theirs", &[100.0])],
+            target: Some(Target::RatioAtLeast(0.8)),
+            notes: Vec::new(),
+        };
+        assert_eq!(line.reached(), Some(true));
+        line.target = Some(Target::RatioAtLeast(0.81));
+        assert_eq!(line.reached(), Some(false));
+        line.target = Some(Target::AtMost(80.0));
+        assert_eq!(line.reached(), Some(true));
+        assert!(table(&[line]).to_string().contains("reached"));
+    }
+}
