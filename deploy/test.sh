@@ -57,6 +57,7 @@ step cargo fmt --all --check
 step cargo run --locked --quiet --package xtask -- tidy
 step deploy/compose/check.sh
 step deploy/check-metrics.sh
+step deploy/prometheus/check.sh
 step cargo clippy --locked --workspace --all-targets -- -D warnings
 step deploy/chdb/fetch.sh
 # The binaries with the tests' own features, so that nothing is compiled twice.
