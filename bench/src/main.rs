@@ -1,20 +1,9 @@
-//! `make bench`: how fast the product is, against baselines in the same harness.
-//!
-//! Each area measures its sides in turn (A B A B …) in one run on one machine, writes
-//! `bench/results/<area>.json` with every raw number, and then `bench/results.md` is drawn from all
-//! of them. A number in any document of the project is one that stands there.
-
-mod areas;
-mod context;
-mod machine;
-mod measure;
-mod process;
-mod render;
-mod results;
+//! `make bench`: measures the areas asked for, and draws the page of results.
 
 use anyhow::{Context as _, Result, bail};
+use bench::context::Context;
+use bench::{areas, render, results};
 use clap::Parser;
-use context::Context;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

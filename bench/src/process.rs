@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 /// # Errors
 ///
 /// When there is no such process.
-#[allow(dead_code, reason = "for areas that drive processes")]
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .with_context(|| format!("process {pid} is gone"))?;
@@ -29,7 +28,6 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
 /// # Errors
 ///
 /// When there is no such process.
-#[allow(dead_code, reason = "for areas that drive processes")]
 pub fn peak_resident_bytes(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid} is gone"))?;

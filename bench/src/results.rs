@@ -38,7 +38,6 @@ pub struct Series {
 /// What the first series is to reach.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(dead_code, reason = "each area takes what its target says")]
 pub enum Target {
     /// First ÷ second series at least this.
     RatioAtLeast(f64),
