@@ -2,13 +2,17 @@
 
 FROM rust:1.95-bookworm AS builder
 WORKDIR /src
+# TLS to Kafka's brokers is OpenSSL's.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libssl-dev pkg-config \
+    && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN cargo build --locked --release --package gokart
 
 FROM debian:bookworm-slim
 # curl asks /readyz for the health check; the certificates are for publishers' https addresses.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates curl \
+    && apt-get install -y --no-install-recommends ca-certificates curl libssl3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/gokart --create-home gokart \
     && chmod 0700 /var/lib/gokart

@@ -32,6 +32,9 @@ need() {
 need build-essential command -v cc
 need build-essential command -v c++
 need build-essential command -v make
+# Its TLS to the brokers is the system's OpenSSL.
+need pkg-config command -v pkg-config
+need libssl-dev pkg-config --exists openssl
 need npm command -v npm
 # The demo talks to gokart as any client does; the rest are in every Debian but the slimmest.
 need curl command -v curl

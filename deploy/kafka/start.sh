@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Runs a single-node Apache Kafka (KRaft) for tests, without Docker.
 #
-#   deploy/kafka/start.sh [--port N]
+#   deploy/kafka/start.sh [--port N] [--properties FILE] [--scram USER]…
 #
+# FILE has further lines for broker.properties.in, which win. USER is a user of SCRAM as kafka-storage
+# takes it, e.g. SCRAM-SHA-256=[name=me,password=…].
 # Prints `kafka://127.0.0.1:PORT` on standard output once the broker takes requests, then runs until
 # SIGTERM, SIGINT or the end of the process that started it, and leaves nothing behind. The jars are
 # fetched with Maven the first time and kept in target/kafka/<version>/.
@@ -24,6 +26,8 @@ fail() {
 }
 
 fixed_port=
+properties=/dev/null
+scram=()
 while [ $# -gt 0 ]; do
     case $1 in
     --port)
@@ -31,8 +35,18 @@ while [ $# -gt 0 ]; do
         fixed_port=$2
         shift 2
         ;;
+    --properties)
+        [ -r "${2:-}" ] || { echo "kafka: --properties wants a file" >&2; exit 2; }
+        properties=$2
+        shift 2
+        ;;
+    --scram)
+        [ -n "${2:-}" ] || { echo "kafka: --scram wants a user" >&2; exit 2; }
+        scram+=(--add-scram "$2")
+        shift 2
+        ;;
     *)
-        echo "kafka: unknown argument '$1'; usage: start.sh [--port N]" >&2
+        echo "kafka: unknown argument '$1'; usage: start.sh [--port N] [--properties FILE] [--scram USER]…" >&2
         exit 2
         ;;
     esac
@@ -104,9 +118,9 @@ for ((attempt = 1; attempt <= START_ATTEMPTS; attempt++)); do
     in_use "$port" && fail "port $port is taken; choose another with --port"
     rm -rf "${data:?}"/*
     sed -e "s|@PORT@|$port|g" -e "s|@CONTROLLER_PORT@|$(free_port)|g" -e "s|@DATA@|$data|g" \
-        "$here/broker.properties.in" >"$data/broker.properties"
+        "$here/broker.properties.in" "$properties" >"$data/broker.properties"
     java "${java_options[@]}" kafka.tools.StorageTool format --cluster-id gokartTestClusterAAAAA \
-        --config "$data/broker.properties" >"$data/output" 2>&1 ||
+        ${scram[@]+"${scram[@]}"} --config "$data/broker.properties" >"$data/output" 2>&1 ||
         fail "the storage could not be formatted: $(tail -n 3 "$data/output")"
     "${tie[@]}" java "${java_options[@]}" kafka.Kafka "$data/broker.properties" >"$data/output" 2>&1 &
     broker=$!

@@ -4,6 +4,7 @@
 
 pub mod asking;
 pub mod flags;
+pub mod kafka;
 pub mod parse;
 pub mod roles;
 

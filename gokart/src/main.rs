@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod data_dir;
 mod engine;
+mod kafka_log;
 mod roles;
 mod settings;
 mod up;

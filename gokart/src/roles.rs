@@ -2,12 +2,10 @@
 
 use crate::cli::{flags, roles};
 use crate::data_dir::DataDir;
+use crate::kafka_log::{brokers, with_log};
 use crate::settings;
-use eventlog::kafka::{KafkaConfig, KafkaLog};
-use eventlog::{EventLog, OpenError};
 use service::{Clock, Readiness, ServiceError, Shutdown, bind, install_metrics};
 use std::sync::Arc;
-use std::time::Duration;
 use warehouse::{Limits, WarehouseConfig};
 
 /// What every long-running process begins with.
@@ -42,56 +40,15 @@ impl Base {
     }
 }
 
-/// An opening error as the process's own.
-pub fn open_error(error: OpenError) -> ServiceError {
-    match error {
-        OpenError::Configuration(reason) => ServiceError::Configuration(reason),
-        OpenError::Unavailable(reason) => ServiceError::Failed(reason),
-    }
-}
-
-/// The brokers in `kafka://host:port,…`.
-fn brokers(log: &flags::EventLog) -> Result<&str, ServiceError> {
-    match log.log.strip_prefix("kafka://") {
-        Some(brokers) => Ok(brokers.trim_end_matches('/')),
-        None if log.log == "local" => Err(ServiceError::Configuration(
-            "the local log belongs to one process: run `gokart up` for everything on one machine, or name a cluster with --log kafka://host:port".to_owned(),
-        )),
-        None => Err(ServiceError::Configuration(
-            "--log wants kafka://host:port[,host:port…] or local".to_owned(),
-        )),
-    }
-}
-
-/// `answer_wait` is how long a sender waits: what is not written by then must not be later, for
-/// the sender has been told to send again.
-async fn connect(
-    log: &flags::EventLog,
-    data: &DataDir,
-    answer_wait: Option<Duration>,
-) -> Result<Arc<KafkaLog>, ServiceError> {
-    let state_dir = data.join("state");
-    let mut config = KafkaConfig::new(brokers(log)?, log.topics.partitions, state_dir);
-    config.topic_prefix = log.topic_prefix.clone();
-    config.replication_factor = u32::from(log.replication);
-    config.properties = log.kafka_properties.clone();
-    config.retention_ms = Some(settings::ms(log.retention.retention_age));
-    if let Some(wait) = answer_wait {
-        config.message_timeout = wait;
-    }
-    KafkaLog::connect(config).await.map_err(open_error)
-}
-
 pub async fn ingest(role: roles::Ingest) -> Result<(), ServiceError> {
     brokers(&role.log)?;
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let config = settings::ingest(&role.ingest, &role.domains);
     let base = Base::start("ingest", &role.data, &role.metrics).await?;
-    let log = connect(&role.log, &base.data, Some(role.ingest.max_postback_wait)).await?;
-    let events: Arc<dyn EventLog> = log.clone();
-    ingest::run(config, events, keyring, base.clock, base.readiness, base.shutdown).await?;
-    log.close().await;
-    Ok(())
+    with_log(&role.log, &base.data, Some(role.ingest.max_postback_wait), |events| {
+        ingest::run(config, events, keyring, base.clock, base.readiness, base.shutdown)
+    })
+    .await
 }
 
 pub async fn processor(role: roles::Processor) -> Result<(), ServiceError> {
@@ -99,24 +56,22 @@ pub async fn processor(role: roles::Processor) -> Result<(), ServiceError> {
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let config = settings::processor(&role.processor);
     let base = Base::start("processor", &role.data, &role.metrics).await?;
-    let log = connect(&role.log, &base.data, None).await?;
     let ready = base.readiness.condition("processor: configuration read and group joined");
-    let events: Arc<dyn EventLog> = log.clone();
-    processor::run(config, events, keyring, base.clock, base.shutdown, ready).await?;
-    log.close().await;
-    Ok(())
+    with_log(&role.log, &base.data, None, |events| {
+        processor::run(config, events, keyring, base.clock, base.shutdown, ready)
+    })
+    .await
 }
 
 pub async fn sink(role: roles::Sink) -> Result<(), ServiceError> {
     brokers(&role.log)?;
     let config = settings::sink(&role.sink, settings::clickhouse(&role.clickhouse)?);
     let base = Base::start("sink", &role.data, &role.metrics).await?;
-    let log = connect(&role.log, &base.data, None).await?;
     let ready = base.readiness.condition("sink: tables ready and group joined");
-    let events: Arc<dyn EventLog> = log.clone();
-    sink::run(config, events, base.clock, base.shutdown, ready).await?;
-    log.close().await;
-    Ok(())
+    with_log(&role.log, &base.data, None, |events| async move {
+        Ok(sink::run(config, events, base.clock, base.shutdown, ready).await?)
+    })
+    .await
 }
 
 pub async fn admin(role: roles::Admin) -> Result<(), ServiceError> {
@@ -125,11 +80,10 @@ pub async fn admin(role: roles::Admin) -> Result<(), ServiceError> {
     let clickhouse = settings::clickhouse(&role.clickhouse)?;
     let base = Base::start("admin", &role.data, &role.metrics).await?;
     let config = settings::admin(&role.admin, &role.domains, clickhouse, &base.data, None)?;
-    let log = connect(&role.log, &base.data, None).await?;
-    let events: Arc<dyn EventLog> = log.clone();
-    admin::run(config, events, keyring, base.clock, base.readiness, base.shutdown).await?;
-    log.close().await;
-    Ok(())
+    with_log(&role.log, &base.data, None, |events| {
+        admin::run(config, events, keyring, base.clock, base.readiness, base.shutdown)
+    })
+    .await
 }
 
 pub async fn warehouse(role: roles::Warehouse) -> Result<(), ServiceError> {

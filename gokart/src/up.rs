@@ -6,7 +6,8 @@
 use crate::cli::flags::{LogFormat, Logging};
 use crate::cli::roles::Up;
 use crate::engine::Engine;
-use crate::roles::{Base, open_error};
+use crate::kafka_log::open_error;
+use crate::roles::Base;
 use crate::{settings, welcome};
 use eventlog::EventLog;
 use eventlog::local::LocalLog;

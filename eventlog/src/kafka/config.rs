@@ -1,5 +1,7 @@
 //! What the Kafka log is opened with, and the librdkafka settings made of it.
 
+use super::properties;
+use super::security::Security;
 use crate::OpenError;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
@@ -16,7 +18,7 @@ const QUEUE_RECORDS: usize = 2 * IN_FLIGHT_RECORDS;
 const QUEUE_KBYTES: usize = 2 * IN_FLIGHT_BYTES / 1024;
 
 /// Kafka's default limit of a batch of records.
-const MESSAGE_BYTES_MAX: usize = 1_048_588;
+pub const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// Read ahead of one partition.
 const READ_AHEAD_KBYTES: usize = 4_096;
 /// How long a broker holds a fetch that finds nothing. The end of a partition is noticed then.
@@ -36,25 +38,8 @@ const _: () = assert!(HEARTBEAT.as_millis() * 3 < SESSION_TIMEOUT.as_millis());
 const _: () = assert!(crate::limits::RECORD_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(MESSAGE_BYTES_MAX < READ_AHEAD_KBYTES * 1024);
 
-/// What the promises rest on, and what nobody may therefore set.
-const RESERVED: [&str; 13] = [
-    "acks",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "isolation.level",
-    "message.timeout.ms",
-    "partition.assignment.strategy",
-    "transaction.timeout.ms",
-    "transactional.id",
-];
-
 /// Settings of a [`super::KafkaLog`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KafkaConfig {
     /// `host:port`, separated by commas.
     pub brokers: String,
@@ -62,17 +47,19 @@ pub struct KafkaConfig {
     pub topic_prefix: String,
     /// Partitions of `postbacks`; the topics must have been made with the same.
     pub partitions: u32,
-    /// Copies of each partition that new topics get.
+    /// Copies of each partition that new topics get, and that topics must have at least.
     pub replication_factor: u32,
-    /// How long new topics keep records, read or not (those that are not compacted). `None`: as
+    /// How long topics keep records at least, read or not (those that are not compacted). `None`: as
     /// the brokers are set. Kafka does not wait for slow consumers; what is gone before it was read
     /// is an error there, never a jump.
     pub retention_ms: Option<i64>,
     /// Who this process is among its like, through restarts. `None`: made up once, and kept in
     /// `state_dir`.
     pub instance_id: Option<String>,
-    /// Further librdkafka settings (TLS, SASL and the like); those that the promises rest on
-    /// are refused.
+    /// TLS and SASL.
+    pub security: Security,
+    /// Further librdkafka settings; those that something rests on are refused. The others come
+    /// last, so that they stand above ours.
     pub properties: Vec<(String, String)>,
     /// Where the processor keeps its copy of the state. Used by `join_processors` only.
     pub state_dir: PathBuf,
@@ -95,6 +82,7 @@ impl KafkaConfig {
             replication_factor: 1,
             retention_ms: None,
             instance_id: None,
+            security: Security::default(),
             properties: Vec::new(),
             state_dir: state_dir.into(),
             message_timeout: Duration::from_secs(5),
@@ -111,29 +99,34 @@ impl KafkaConfig {
         if self.partitions == 0 || self.replication_factor == 0 {
             return wrong("partitions and replication factor must be at least 1".into());
         }
-        for (name, _) in &self.properties {
-            if RESERVED.contains(&name.as_str()) {
-                return wrong(format!(
-                    "the Kafka property {name} cannot be set: exactly-once processing rests on it"
-                ));
-            }
-        }
-        Ok(())
+        self.security.check()?;
+        properties::check(&self.properties)
     }
 
-    pub(super) fn client(&self) -> ClientConfig {
+    fn base(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("client.id", "gokart").set("reconnect.backoff.max.ms", "1000");
         client.set_log_level(RDKafkaLogLevel::Warning);
-        for (name, value) in &self.properties {
-            client.set(name, value);
-        }
         client.set("bootstrap.servers", &self.brokers);
+        self.security.apply(&mut client);
         client
     }
 
+    /// The user's own properties, above ours.
+    fn finish(&self, mut client: ClientConfig) -> ClientConfig {
+        for (name, value) in &self.properties {
+            client.set(name, value);
+        }
+        client
+    }
+
+    /// A client that asks and administers.
+    pub(super) fn client(&self) -> ClientConfig {
+        self.finish(self.base())
+    }
+
     fn any_producer(&self) -> ClientConfig {
-        let mut client = self.client();
+        let mut client = self.base();
         client
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -148,7 +141,7 @@ impl KafkaConfig {
     pub(super) fn producer(&self) -> ClientConfig {
         let mut client = self.any_producer();
         client.set("message.timeout.ms", self.message_timeout.as_millis().to_string());
-        client
+        self.finish(client)
     }
 
     pub(super) fn transactional_producer(&self, instance: &str) -> ClientConfig {
@@ -157,12 +150,12 @@ impl KafkaConfig {
             .set("transactional.id", format!("{}processor-{instance}", self.topic_prefix))
             .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
             .set("message.timeout.ms", TRANSACTION_MESSAGE_TIMEOUT.as_millis().to_string());
-        client
+        self.finish(client)
     }
 
     /// Consumers never skip: no automatic reset, no automatic commit, committed records only.
     fn any_consumer(&self, group: &str) -> ClientConfig {
-        let mut client = self.client();
+        let mut client = self.base();
         client
             .set("group.id", format!("{}{group}", self.topic_prefix))
             .set("isolation.level", "read_committed")
@@ -182,7 +175,7 @@ impl KafkaConfig {
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.message.max.bytes", (MESSAGE_BYTES_MAX + 4096).to_string())
             .set("queued.max.messages.kbytes", READ_AHEAD_KBYTES.to_string());
-        client
+        self.finish(client)
     }
 
     /// A consumer that is a member of a group and never fetches.
@@ -192,7 +185,21 @@ impl KafkaConfig {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", SESSION_TIMEOUT.as_millis().to_string())
             .set("heartbeat.interval.ms", HEARTBEAT.as_millis().to_string());
-        client
+        self.finish(client)
+    }
+}
+
+/// Names of the properties only: nobody knows what is in their values.
+impl std::fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let properties: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("topic_prefix", &self.topic_prefix)
+            .field("partitions", &self.partitions)
+            .field("security", &self.security)
+            .field("properties", &properties)
+            .finish_non_exhaustive()
     }
 }
 
@@ -200,18 +207,12 @@ impl KafkaConfig {
 mod tests {
     use super::*;
 
-    fn check(property: &str, allowed: bool) {
-        let mut config = KafkaConfig::new("127.0.0.1:1", 1, "state");
-        config.properties = vec![(property.to_string(), "x".to_string())];
-        assert_eq!(config.check().is_ok(), allowed, "{property}");
-    }
-
     #[test]
-    fn what_the_promises_rest_on_cannot_be_set() {
-        check("security.protocol", true);
-        check("linger.ms", true);
-        check("isolation.level", false);
-        check("acks", false);
-        check("transactional.id", false);
+    fn users_properties_stand_above_ours_and_are_not_shown() {
+        let mut config = KafkaConfig::new("127.0.0.1:1", 1, "state");
+        config.properties = vec![("linger.ms".to_string(), "12345".to_string())];
+        assert_eq!(config.producer().get("linger.ms"), Some("12345"));
+        assert_eq!(config.transactional_producer("a").get("linger.ms"), Some("12345"));
+        assert!(!format!("{config:?}").contains("12345"));
     }
 }

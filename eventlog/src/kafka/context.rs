@@ -25,6 +25,14 @@ pub fn explain(error: &KafkaError) -> String {
     match error {
         KafkaError::Transaction(error) => error.string(),
         KafkaError::ClientCreation(why) | KafkaError::Subscription(why) => why.clone(),
+        // Without the value, which may be a secret.
+        KafkaError::ClientConfig(_, description, name, value) => {
+            let description = match value.is_empty() {
+                true => description.clone(),
+                false => description.replace(value, "…"),
+            };
+            format!("{name}: {description}")
+        }
         other => match other.rdkafka_error_code() {
             Some(code) => code.to_string(),
             None => other.to_string(),

@@ -1,10 +1,7 @@
-//! Who this process is, and which cluster it talks to.
+//! Who this process is among its like.
 
 use super::config::KafkaConfig;
-use super::context::QuietContext;
 use crate::OpenError;
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::hash::{BuildHasher, Hasher};
 
 const FILE: &str = "instance-id";
@@ -38,17 +35,6 @@ pub fn id(config: &KafkaConfig) -> Result<String, OpenError> {
 /// The standard library seeds its hash keys from the system's randomness.
 fn random() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-/// The cluster's id; empty for one that does not tell.
-pub async fn cluster(config: &KafkaConfig) -> String {
-    let config = config.clone();
-    let ask = move || {
-        let consumer: BaseConsumer<QuietContext> =
-            BaseConsumer::from_config_and_context(&config.client(), QuietContext).ok()?;
-        consumer.client().fetch_cluster_id(config.connect_timeout)
-    };
-    tokio::task::spawn_blocking(ask).await.ok().flatten().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -59,10 +59,14 @@ mod ffi;
 mod group;
 mod instance;
 mod membership;
+mod probe;
 mod processor;
 mod producer;
+mod properties;
 mod restore;
+pub mod security;
 mod store;
+mod topic_settings;
 mod topics;
 mod transaction;
 
@@ -78,6 +82,7 @@ use committer::Committer;
 use fetch::FetchPool;
 use futures_util::future::BoxFuture;
 use membership::{Leaving, Membership};
+use probe::Probe;
 use processor::{Fences, KafkaProcessorMember, Resources};
 use producer::Appender;
 use schemas::Topic;
@@ -113,8 +118,9 @@ impl KafkaLog {
     /// [`OpenError::Unavailable`] when no broker answers.
     pub async fn connect(config: KafkaConfig) -> Result<Arc<Self>, OpenError> {
         config.check()?;
-        topics::prepare(&config).await?;
-        let cluster = instance::cluster(&config).await;
+        let probe = Probe::new(&config)?;
+        topics::prepare(&config, &probe).await?;
+        let cluster = probe.cluster().await?;
         let (leaving, left) = mpsc::channel(1);
         Ok(Arc::new(Self {
             topic_names: Topic::ALL.map(|topic| topics::name(&config, topic)).to_vec(),

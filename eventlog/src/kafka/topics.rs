@@ -2,14 +2,13 @@
 
 use super::config::KafkaConfig;
 use super::context::{QuietContext, explain};
-use super::store::DELETIONS_KEPT_MS;
+use super::probe::{Probe, unreachable, wrong_settings};
+use super::topic_settings::{self, Setting};
 use crate::OpenError;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use schemas::Topic;
-use schemas::topic::Kind;
 use std::time::{Duration, Instant};
 
 /// How long a new topic may take until it has leaders.
@@ -20,98 +19,39 @@ pub fn name(config: &KafkaConfig, topic: Topic) -> String {
     format!("{}{}", config.topic_prefix, topic.name())
 }
 
-const fn cleanup_policy(topic: Topic) -> &'static str {
-    match topic.kind() {
-        Kind::Compacted => "compact",
-        Kind::Retention => "delete",
-    }
-}
-
-/// An acknowledged record is on two brokers where there are three: on one alone it would be lost
-/// with that one. With two copies, asking for both would stop everything when one is away.
-const fn min_in_sync(replication_factor: u32) -> &'static str {
-    if replication_factor >= 3 { "2" } else { "1" }
-}
-
 /// Makes the topics that are missing and compares the others with the settings.
-pub async fn prepare(config: &KafkaConfig) -> Result<(), OpenError> {
+pub async fn prepare(config: &KafkaConfig, probe: &Probe) -> Result<(), OpenError> {
     let admin = AdminClient::from_config_and_context(&config.client(), QuietContext)
         .map_err(|error| wrong_settings(config, &error))?;
-    find_brokers(config).await?;
-    create(config, &admin).await?;
-    check_partitions(config).await?;
-    check_policies(config, &admin).await
+    create(config, probe, &admin).await?;
+    let copies = check_layout(config, probe).await?;
+    check_settings(config, &admin, &copies).await
 }
 
-fn wrong_settings(config: &KafkaConfig, error: &KafkaError) -> OpenError {
-    OpenError::Configuration(format!("Kafka at {}: {}", config.brokers, explain(error)))
-}
-
-fn unreachable(config: &KafkaConfig, why: &str) -> OpenError {
-    OpenError::Unavailable(format!(
-        "no Kafka broker answers at {} ({why}); check the address and that Kafka is running",
-        config.brokers
-    ))
-}
-
-/// Partition counts of our topics; `None` for one that is not there or not ready.
-async fn partition_counts(
+async fn create(
     config: &KafkaConfig,
-    timeout: Duration,
-) -> Result<Vec<(Topic, Option<usize>)>, OpenError> {
-    let config = config.clone();
-    let ask = move || {
-        let consumer: BaseConsumer<QuietContext> =
-            BaseConsumer::from_config_and_context(&config.client(), QuietContext)
-                .map_err(|error| wrong_settings(&config, &error))?;
-        let metadata = consumer
-            .fetch_metadata(None, timeout)
-            .map_err(|error| unreachable(&config, &explain(&error)))?;
-        let count = |topic: Topic| {
-            let name = name(&config, topic);
-            let found = metadata.topics().iter().find(|found| found.name() == name)?;
-            let ready = found.error().is_none()
-                && found.partitions().iter().all(|partition| partition.leader() >= 0);
-            (ready && !found.partitions().is_empty()).then(|| found.partitions().len())
-        };
-        Ok(Topic::ALL.map(|topic| (topic, count(topic))).to_vec())
-    };
-    match tokio::task::spawn_blocking(ask).await {
-        Ok(result) => result,
-        Err(error) => Err(OpenError::Unavailable(format!("connecting was cut short: {error}"))),
-    }
-}
-
-async fn find_brokers(config: &KafkaConfig) -> Result<(), OpenError> {
-    partition_counts(config, config.connect_timeout).await.map(drop)
-}
-
-async fn create(config: &KafkaConfig, admin: &AdminClient<QuietContext>) -> Result<(), OpenError> {
-    let found = partition_counts(config, config.connect_timeout).await?;
-    let missing: Vec<Topic> =
-        found.iter().filter(|(_, count)| count.is_none()).map(|(topic, _)| *topic).collect();
-    let names: Vec<String> = missing.iter().map(|topic| name(config, *topic)).collect();
-    let deletions_kept_ms = DELETIONS_KEPT_MS.to_string();
-    let retention_ms = config.retention_ms.map(|ms| ms.to_string());
-    let new = missing.iter().zip(&names).map(|(topic, name)| {
-        let partitions = i32::try_from(topic.partitions(config.partitions)).unwrap_or(i32::MAX);
-        let copies = i32::try_from(config.replication_factor).unwrap_or(i32::MAX);
-        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(copies))
-            .set("cleanup.policy", cleanup_policy(*topic))
-            .set("min.insync.replicas", min_in_sync(config.replication_factor));
-        let new = match topic {
-            Topic::ProcessorState => new.set("delete.retention.ms", &deletions_kept_ms),
-            _ => new,
-        };
-        match (topic.kind(), &retention_ms) {
-            (Kind::Retention, Some(ms)) => new.set("retention.ms", ms),
-            (Kind::Compacted, _) | (_, None) => new,
-        }
-    });
-    let new: Vec<NewTopic<'_>> = new.collect();
-    if new.is_empty() {
+    probe: &Probe,
+    admin: &AdminClient<QuietContext>,
+) -> Result<(), OpenError> {
+    let found = probe.topics().await?;
+    let missing: Vec<(String, Topic, Vec<Setting>)> = found
+        .iter()
+        .filter(|(_, found)| found.is_none())
+        .map(|(topic, _)| {
+            let settings = topic_settings::of(config, *topic, config.replication_factor);
+            (name(config, *topic), *topic, settings)
+        })
+        .collect();
+    if missing.is_empty() {
         return Ok(());
     }
+    let new = missing.iter().map(|(name, topic, settings)| {
+        let partitions = i32::try_from(topic.partitions(config.partitions)).unwrap_or(i32::MAX);
+        let copies = i32::try_from(config.replication_factor).unwrap_or(i32::MAX);
+        let new = NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
+        settings.iter().filter(|it| it.is_made).fold(new, |new, it| new.set(it.name, &it.wanted))
+    });
+    let new: Vec<NewTopic<'_>> = new.collect();
     let options = AdminOptions::new().request_timeout(Some(config.connect_timeout));
     let results = admin
         .create_topics(&new, &options)
@@ -124,7 +64,7 @@ async fn create(config: &KafkaConfig, admin: &AdminClient<QuietContext>) -> Resu
             Err((topic, RDKafkaErrorCode::InvalidReplicationFactor)) => {
                 return Err(OpenError::Configuration(format!(
                     "Kafka has too few brokers for {} copies of topic {topic}; set a smaller \
-                     replication factor",
+                     replication factor (--replication)",
                     config.replication_factor
                 )));
             }
@@ -138,25 +78,35 @@ async fn create(config: &KafkaConfig, admin: &AdminClient<QuietContext>) -> Resu
     Ok(())
 }
 
-async fn check_partitions(config: &KafkaConfig) -> Result<(), OpenError> {
+/// Partitions and copies, once all topics have leaders; how many copies each topic has.
+async fn check_layout(config: &KafkaConfig, probe: &Probe) -> Result<Vec<(Topic, u32)>, OpenError> {
     let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
-        let counts = partition_counts(config, config.connect_timeout).await?;
-        for (topic, count) in &counts {
-            let expected = topic.partitions(config.partitions) as usize;
-            if let Some(count) = count
-                && *count != expected
-            {
+        let topics = probe.topics().await?;
+        for (topic, found) in &topics {
+            let Some(found) = found else { continue };
+            let (name, wanted) = (name(config, *topic), topic.partitions(config.partitions));
+            if found.partitions != wanted as usize {
                 return Err(OpenError::Configuration(format!(
-                    "Kafka topic {} has {count} partitions, and the settings ask for {expected}; \
-                     the count is fixed when topics are made: set it to what is there, or use \
-                     another topic prefix",
-                    name(config, *topic)
+                    "Kafka topic {name} has {} partitions, and --partitions asks for {wanted}; the \
+                     count is fixed when topics are made: set it to what is there, or use another \
+                     --topic-prefix",
+                    found.partitions
+                )));
+            }
+            if found.copies < config.replication_factor as usize {
+                return Err(OpenError::Configuration(format!(
+                    "Kafka topic {name} has {} copies of a partition, and --replication asks for \
+                     {}; add copies with kafka-reassign-partitions, or set --replication to what \
+                     is there",
+                    found.copies, config.replication_factor
                 )));
             }
         }
-        let Some((topic, _)) = counts.iter().find(|(_, count)| count.is_none()) else {
-            return Ok(());
+        let Some((topic, _)) = topics.iter().find(|(_, found)| found.is_none()) else {
+            let copies = topics.iter().filter_map(|(topic, found)| Some((*topic, (*found)?)));
+            let count = |copies: usize| u32::try_from(copies).unwrap_or(u32::MAX);
+            return Ok(copies.map(|(topic, found)| (topic, count(found.copies))).collect());
         };
         if Instant::now() > deadline {
             let name = name(config, *topic);
@@ -168,37 +118,25 @@ async fn check_partitions(config: &KafkaConfig) -> Result<(), OpenError> {
     }
 }
 
-async fn check_policies(
+async fn check_settings(
     config: &KafkaConfig,
     admin: &AdminClient<QuietContext>,
+    topics: &[(Topic, u32)],
 ) -> Result<(), OpenError> {
-    let names = Topic::ALL.map(|topic| (topic, name(config, topic)));
-    let specifiers: Vec<_> = names.iter().map(|(_, name)| ResourceSpecifier::Topic(name)).collect();
+    let names: Vec<String> = topics.iter().map(|(topic, _)| name(config, *topic)).collect();
+    let specifiers: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
     let options = AdminOptions::new().request_timeout(Some(config.connect_timeout));
     let described = admin
         .describe_configs(&specifiers, &options)
         .await
         .map_err(|error| unreachable(config, &explain(&error)))?;
-    for ((topic, name), result) in names.iter().zip(described) {
+    for (((topic, copies), name), result) in topics.iter().zip(&names).zip(described) {
         let found = result.map_err(|code| {
             OpenError::Unavailable(format!("Kafka did not describe topic {name}: {code}"))
         })?;
-        let policy = found.get("cleanup.policy").and_then(|entry| entry.value.clone());
-        let (policy, expected) = (policy.unwrap_or_default(), cleanup_policy(*topic));
-        if policy != expected {
-            return Err(OpenError::Configuration(format!(
-                "Kafka topic {name} has cleanup.policy={policy}, and it must be {expected}; \
-                 change it with kafka-configs, or use another topic prefix"
-            )));
-        }
-        let kept = found.get("delete.retention.ms").and_then(|entry| entry.value.as_deref());
-        let kept: Option<i64> = kept.and_then(|ms| ms.parse().ok());
-        if *topic == Topic::ProcessorState && kept.is_some_and(|ms| ms < DELETIONS_KEPT_MS) {
-            return Err(OpenError::Configuration(format!(
-                "Kafka topic {name} forgets deletions too soon (delete.retention.ms={}); set it to \
-                 {DELETIONS_KEPT_MS} or more with kafka-configs",
-                kept.unwrap_or_default()
-            )));
+        for setting in topic_settings::of(config, *topic, *copies) {
+            let value = found.get(setting.name).and_then(|entry| entry.value.as_deref());
+            setting.check(name, value.unwrap_or_default())?;
         }
     }
     Ok(())

@@ -51,17 +51,6 @@ async fn wrong_settings_are_the_users() {
 }
 
 #[tokio::test]
-async fn topics_that_do_not_fit_are_refused() {
-    let Some(world) = World::kafka() else { return };
-    drop(world.start("a").await);
-    let mut config = world.kafka_config("b");
-    config.partitions += 1;
-    let error = refused(config).await;
-    let OpenError::Configuration(why) = &error else { panic!("{error}") };
-    assert!(why.contains("has 2 partitions") && why.contains("ask for 3"), "{why}");
-}
-
-#[tokio::test]
 async fn a_fenced_producer_commits_nothing_and_reopens_with_what_was_committed() {
     let Some(world) = World::kafka() else { return };
     let mut config = world.kafka_config("a");

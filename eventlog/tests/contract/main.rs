@@ -3,6 +3,8 @@
 
 mod cases;
 mod kafka_only;
+mod kafka_security;
+mod kafka_topics;
 mod simulated_only;
 mod support;
 

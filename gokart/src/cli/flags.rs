@@ -1,5 +1,6 @@
 //! Groups of settings that several roles share.
 
+use super::kafka::Kafka;
 use super::parse;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
@@ -60,26 +61,23 @@ pub struct EventLog {
     /// Put before every topic's name, e.g. `gokart.`.
     #[arg(long, env = "GOKART_TOPIC_PREFIX", value_name = "TEXT", default_value = "")]
     pub topic_prefix: String,
-    /// Copies of every topic on Kafka, when it is made.
+    /// Copies of every topic on Kafka; those that are there must have as many.
     #[arg(long, env = "GOKART_REPLICATION", value_name = "N", default_value_t = 3,
         value_parser = clap::value_parser!(u16).range(1..=15))]
     pub replication: u16,
-    /// A librdkafka property, as key=value; repeat it for more, or separate them by `;` in the
-    /// environment variable.
-    #[arg(long = "kafka-property", env = "GOKART_KAFKA_PROPERTY", value_name = "KEY=VALUE",
-        value_delimiter = ';', value_parser = parse::property, hide_env_values = true)]
-    pub kafka_properties: Vec<(String, String)>,
+    #[command(flatten)]
+    pub kafka: Kafka,
     #[command(flatten)]
     pub topics: Topics,
     #[command(flatten)]
     pub retention: TopicRetention,
 }
 
-/// How long new topics on Kafka keep records. Sizes are the brokers' own affair.
+/// How long topics on Kafka keep records. Sizes are the brokers' own affair.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Event log")]
 pub struct TopicRetention {
-    /// Keep records this long, read or not, in topics that are made now.
+    /// Keep records this long, read or not; topics that are there must keep them as long.
     #[arg(long, env = "GOKART_RETENTION_AGE", value_name = "TIME", default_value = "7d",
         value_parser = parse::duration)]
     pub retention_age: Duration,

@@ -16,25 +16,34 @@ fn find() -> Option<String> {
     if let Ok(url) = std::env::var("GOKART_TEST_KAFKA") {
         return Some(url.trim_start_matches("kafka://").to_string());
     }
-    for program in ["java", "mvn"] {
-        let found = Command::new(program)
-            .arg("-version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if !found {
-            eprintln!("SKIPPED: the tests on Apache Kafka, because `{program}` is not installed");
-            return None;
-        }
-    }
-    Some(start())
+    can_start().then(|| start(&[]))
 }
 
-/// The script ends with this process: it watches its parent.
-fn start() -> String {
+/// Whether a broker can be started; says loudly what is missing.
+pub fn can_start() -> bool {
+    for program in ["java", "mvn"] {
+        if !is_installed(program, "-version") {
+            eprintln!("SKIPPED: the tests on Apache Kafka, because `{program}` is not installed");
+            return false;
+        }
+    }
+    true
+}
+
+pub fn is_installed(program: &str, question: &str) -> bool {
+    Command::new(program)
+        .arg(question)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Starts a broker; `host:port`. The script ends with this process: it watches its parent.
+pub fn start(arguments: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka/start.sh");
     let mut child = Command::new(&script)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -1,6 +1,7 @@
 //! The three logs as the contract's cases see them, and the broker for one of them.
 
 pub mod broker;
+pub mod secure_broker;
 
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::local::{LocalConfig, LocalLog};
