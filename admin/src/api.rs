@@ -1,5 +1,8 @@
 //! The HTTP API: from a path to what is done. Everything under `/api/v1/` wants the token.
 
+pub mod openapi;
+pub mod routes;
+
 use crate::access::Access;
 use crate::apply::publish::{ApplyRequest, apply};
 use crate::by_hand::{DecisionRequest, decide};
@@ -8,16 +11,16 @@ use crate::error::Error;
 use crate::feed::Seen;
 use crate::links;
 use crate::query::Query;
-use crate::report::funnel::{self, By};
-use crate::report::list::{self, Kind, LIMIT_DEFAULT, LIMIT_MAX};
+use crate::report::filter::Scope;
 use crate::report::period::Period;
+use crate::report::{Asked, Kind, csv, funnel, list};
 use crate::story;
 use crate::warehouse::Warehouse;
 use eventlog::EventLog;
 use hyper::body::Incoming;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Request, StatusCode};
 use keyring::Keyring;
-use percent_encoding::percent_decode_str;
+use routes::{Endpoint, Route};
 use schemas::{Catalog, CommandKind, UnixMillis};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +31,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
 
 const JSON: &str = "application/json";
+const CSV: &str = "text/csv; charset=utf-8";
 
 /// What requests are answered from.
 pub struct Api {
@@ -49,66 +53,53 @@ impl Api {
             Ok(()) => self.route(request).await,
             Err(error) => ("other", Err(error)),
         };
-        let reply = match outcome {
-            Ok(value) => reply(StatusCode::OK, JSON, format!("{value}\n")),
-            Err(error) => {
-                if error.status().is_server_error() {
-                    tracing::warn!(route, %error, "an admin request failed");
-                }
-                error.reply()
+        let reply = outcome.unwrap_or_else(|error| {
+            if error.status().is_server_error() {
+                tracing::warn!(route, %error, "an admin request failed");
             }
-        };
+            error.reply()
+        });
         let status = reply.status().as_u16().to_string();
         metrics::counter!("gokart_admin_requests_total", "route" => route, "status" => status)
             .increment(1);
         reply
     }
 
-    async fn route(&self, request: Request<Incoming>) -> (&'static str, Result<Value, Error>) {
+    async fn route(&self, request: Request<Incoming>) -> (&'static str, Result<Reply, Error>) {
         let path = request.uri().path().to_owned();
         if path == "/healthz" {
-            return ("healthz", Ok(json!({ "status": "alive" })));
+            return ("healthz", Ok(json_reply(&json!({ "status": "alive" }))));
         }
         if let Err(error) = self.access.check_token(request.headers()) {
             return ("other", Err(error));
         }
-        let Some(rest) = path.strip_prefix("/api/v1/") else {
-            return ("other", Err(no_such_path(&path)));
-        };
-        let pieces: Vec<String> = rest
-            .split('/')
-            .filter(|piece| !piece.is_empty())
-            .map(|piece| percent_decode_str(piece).decode_utf8_lossy().into_owned())
-            .collect();
-        let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
-        let text = request.uri().query().unwrap_or_default().to_owned();
-        let method = request.method().clone();
-        match (&method, pieces.as_slice()) {
-            (&Method::GET, ["version"]) => ("version", self.version(&text)),
-            (&Method::POST, ["apply"]) => ("apply", self.apply(request).await),
-            (&Method::GET, ["postback-url"]) => ("postback-url", self.postback_url(&text)),
-            (&Method::GET, ["tracking-link"]) => ("tracking-link", self.tracking_link(&text)),
-            (&Method::GET, ["report", "funnel"]) => ("funnel", self.funnel(&text).await),
-            (&Method::GET, ["report", "conversions"]) => {
-                ("conversions", self.list(Kind::Conversions, &text).await)
-            }
-            (&Method::GET, ["report", "postbacks"]) => {
-                ("postbacks", self.list(Kind::Postbacks, &text).await)
-            }
-            (&Method::GET, ["refused"]) => ("refused", self.list(Kind::Refused, &text).await),
-            (&Method::GET, ["explain", id]) => ("explain", self.explain(id, &text).await),
-            (&Method::POST, ["conversions", id, "approve"]) => {
-                ("approve", self.approve(id, request).await)
-            }
-            (&Method::POST, ["conversions", id, "reject"]) => {
-                ("reject", self.reject(id, request).await)
-            }
-            (_, ["version" | "apply" | "postback-url" | "tracking-link" | "refused"])
-            | (_, ["report", _] | ["explain", _] | ["conversions", _, "approve" | "reject"]) => {
-                ("other", Err(Error::MethodNotAllowed(method.to_string())))
-            }
-            _ => ("other", Err(no_such_path(&path))),
+        match routes::find(request.method(), &path) {
+            Ok((route, id)) => (route.name, self.run(route, &id, request).await),
+            Err(error) => ("other", Err(error)),
         }
+    }
+
+    async fn run(
+        &self,
+        route: &Route,
+        id: &str,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Error> {
+        let query = Query::parse(request.uri().query().unwrap_or_default(), &route.parameters())?;
+        let value = match route.endpoint {
+            Endpoint::Version => self.version(),
+            Endpoint::OpenApi => openapi::document(),
+            Endpoint::Apply => self.apply(request).await?,
+            Endpoint::PostbackUrl => self.postback_url(&query)?,
+            Endpoint::TrackingLink => self.tracking_link(&query)?,
+            Endpoint::Funnel => self.funnel(&query).await?,
+            Endpoint::List(kind) => self.list(kind, &query).await?,
+            Endpoint::Report(kind) => return self.report(kind, &query).await,
+            Endpoint::Explain => self.explain(id, &query).await?,
+            Endpoint::Approve => self.approve(id, request).await?,
+            Endpoint::Reject => self.reject(id, request).await?,
+        };
+        Ok(json_reply(&value))
     }
 
     fn catalog(&self) -> Arc<Catalog> {
@@ -119,17 +110,16 @@ impl Api {
         UnixMillis(self.clock.now())
     }
 
-    fn version(&self, query: &str) -> Result<Value, Error> {
-        Query::parse(query, &[])?;
+    fn version(&self) -> Value {
         let catalog = self.catalog();
-        Ok(json!({
+        json!({
             "version": catalog.version,
             "tenants": catalog.tenants().count(),
             "advertisers": catalog.advertisers().count(),
             "publishers": catalog.publishers().count(),
             "offers": catalog.offers().count(),
             "shares": catalog.shares().count(),
-        }))
+        })
     }
 
     async fn apply(&self, request: Request<Incoming>) -> Result<Value, Error> {
@@ -147,10 +137,9 @@ impl Api {
         value(&report)
     }
 
-    fn postback_url(&self, query: &str) -> Result<Value, Error> {
-        let query = Query::parse(query, &["advertiser", "reveal"])?;
+    fn postback_url(&self, query: &Query) -> Result<Value, Error> {
         let advertiser = query.required("advertiser")?;
-        let reveal = query.flag("reveal")?;
+        let reveal = query.flag("reveal");
         let catalog = self.catalog();
         let found = links::postback_url(&catalog, &self.keyring, &self.public, advertiser, reveal)?;
         if reveal {
@@ -159,51 +148,49 @@ impl Api {
         value(&found)
     }
 
-    fn tracking_link(&self, query: &str) -> Result<Value, Error> {
-        let query = Query::parse(query, &["offer", "publisher", "test"])?;
+    fn tracking_link(&self, query: &Query) -> Result<Value, Error> {
         let (offer, publisher) = (query.required("offer")?, query.required("publisher")?);
         let catalog = self.catalog();
-        let (keys, public, test) = (&self.keyring, &self.public, query.flag("test")?);
+        let (keys, public, test) = (&self.keyring, &self.public, query.flag("test"));
         value(&links::tracking_link(&catalog, keys, public, offer, publisher, test)?)
     }
 
-    async fn funnel(&self, query: &str) -> Result<Value, Error> {
-        let known = ["offer", "by", "publisher", "clones", "include_test", "from", "to", "tz"];
-        let query = Query::parse(query, &known)?;
+    async fn funnel(&self, query: &Query) -> Result<Value, Error> {
         let catalog = self.catalog();
-        let wanted = funnel::Wanted {
-            offer: query.required("offer")?.to_owned(),
-            by: query.text("by").map_or(Ok(By::All), By::parse)?,
-            publisher: query.text("publisher").map(str::to_owned),
-            clones: query.flag("clones")?,
-            include_test: query.flag("include_test")?,
-            period: period(&catalog, &query)?,
-        };
+        let wanted = funnel::Wanted::read(query, &catalog)?;
         value(&funnel::funnel(&self.warehouse, &catalog, &wanted).await?)
     }
 
-    async fn list(&self, kind: Kind, query: &str) -> Result<Value, Error> {
-        let filters = kind.filters();
-        let mut known: Vec<&str> = filters.iter().map(|(name, _)| *name).collect();
-        known.extend(["include_test", "limit", "from", "to", "tz"]);
-        let query = Query::parse(query, &known)?;
-        let limit = query.number("limit")?.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Error::bad_request(format!("limit: is not between 1 and {LIMIT_MAX}")));
-        }
-        let given = filters.iter().filter_map(|(name, _)| Some((*name, query.text(name)?.into())));
-        let wanted = list::Wanted {
-            kind,
-            period: period(&self.catalog(), &query)?,
-            filters: given.collect(),
-            include_test: query.flag("include_test")?,
-            limit,
+    async fn report(&self, kind: Kind, query: &Query) -> Result<Reply, Error> {
+        let catalog = self.catalog();
+        let definition = kind.definition();
+        let asked = Asked {
+            definition,
+            warehouse: &self.warehouse,
+            catalog: &catalog,
+            now: self.now(),
+            query,
+            scope: Scope::read(query, definition.filters, &catalog)?,
         };
-        value(&list::list(&self.warehouse, &wanted).await?)
+        let table = kind.run(&asked).await?;
+        if query.text("format") == Some("csv") {
+            let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+            return Ok(reply(StatusCode::OK, CSV, csv::document(&names, &table.rows)));
+        }
+        Ok(json_reply(&value(&table)?))
     }
 
-    async fn explain(&self, id: &str, query: &str) -> Result<Value, Error> {
-        let query = Query::parse(query, &["tz"])?;
+    async fn list(&self, kind: list::Kind, query: &Query) -> Result<Value, Error> {
+        let catalog = self.catalog();
+        let wanted = list::Wanted {
+            kind,
+            scope: Scope::read(query, kind.filters(), &catalog)?,
+            limit: query.number(list::LIMIT.name).unwrap_or(list::LIMIT_DEFAULT),
+        };
+        value(&list::list(&self.warehouse, &catalog, &wanted).await?)
+    }
+
+    async fn explain(&self, id: &str, query: &Query) -> Result<Value, Error> {
         if let Some(zone) = query.text("tz") {
             Period::parse(None, None, zone)?;
         }
@@ -238,9 +225,8 @@ impl Api {
     }
 }
 
-fn no_such_path(path: &str) -> Error {
-    let path: String = path.chars().take(100).collect();
-    Error::not_found(format!("there is nothing at {path:?}"))
+fn json_reply(value: &Value) -> Reply {
+    reply(StatusCode::OK, JSON, format!("{value}\n"))
 }
 
 fn value(of: &impl Serialize) -> Result<Value, Error> {
@@ -255,23 +241,4 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Erro
     })?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::bad_request(format!("the body is not the JSON wanted: {error}")))
-}
-
-/// The period asked for, in the zone asked for or else the one of the tenant in question.
-fn period(catalog: &Catalog, query: &Query) -> Result<Period, Error> {
-    let by_offer = || catalog.offer(query.text("offer")?).map(|it| it.tenant.clone());
-    let by_advertiser =
-        || catalog.advertiser(query.text("advertiser")?).map(|it| it.tenant.clone());
-    let by_publisher = || catalog.publisher(query.text("publisher")?).map(|it| it.tenant.clone());
-    let named = || catalog.tenant(query.text("tenant")?).map(|it| it.id.clone());
-    let only = || {
-        let mut tenants = catalog.tenants();
-        let first = tenants.next()?;
-        tenants.next().is_none().then(|| first.id.clone())
-    };
-    let tenant =
-        named().or_else(by_offer).or_else(by_advertiser).or_else(by_publisher).or_else(only);
-    let tenant = tenant.and_then(|id| catalog.tenant(id.as_str()).cloned());
-    let zone = tenant.map_or_else(|| "UTC".to_owned(), |tenant| tenant.time_zone.clone());
-    Period::parse(query.text("from"), query.text("to"), query.text("tz").unwrap_or(&zone))
 }

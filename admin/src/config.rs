@@ -16,6 +16,10 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const RESULT_BYTES_MAX: usize = 256 << 20;
 /// Queries to ClickHouse at once; a further one waits for its turn.
 pub const QUERIES_AT_ONCE: usize = 8;
+/// Memory of one query in ClickHouse.
+pub const QUERY_MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// Rows of one answer of ClickHouse's that is held whole.
+pub const RESULT_ROWS_MAX: u64 = 1_000_000;
 /// How long a decision by hand may take until it shows.
 pub const DECISION_WAIT: Duration = Duration::from_secs(20);
 /// How long an apply may take until this process sees it in force.

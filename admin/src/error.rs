@@ -40,6 +40,9 @@ pub enum Error {
     /// It took too long: ask for less.
     #[error("{0}")]
     TimedOut(String),
+    /// It would be too much for one report: ask for less.
+    #[error("{0}")]
+    TooMuch(String),
     /// Our own mistake: nothing the caller can change.
     #[error("{0}")]
     Internal(String),
@@ -82,7 +85,7 @@ impl Error {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) | Self::TooMuch(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyIncomplete => StatusCode::REQUEST_TIMEOUT,
             Self::Documents(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,

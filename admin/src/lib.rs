@@ -2,13 +2,14 @@
 //! hand: everything an operator asks for, over one HTTP API on loopback.
 
 mod access;
-mod api;
+pub mod api;
 pub mod apply;
 pub mod by_hand;
 pub mod config;
 pub mod error;
 mod feed;
 pub mod links;
+pub mod parameter;
 mod query;
 pub mod report;
 mod run;

@@ -1,9 +1,12 @@
 //! Questions to ClickHouse. Statements are constant text; what callers give goes in as bound
 //! parameters only. Answers come as one JSON object a row, bounded in time and size.
 
-use crate::config::{ClickHouse, QUERIES_AT_ONCE, RESULT_BYTES_MAX};
+use crate::config::{
+    ClickHouse, QUERIES_AT_ONCE, QUERY_MEMORY_BYTES_MAX, RESULT_BYTES_MAX, RESULT_ROWS_MAX,
+};
 use crate::error::Error;
 use clickhouse::error::Error as ClientError;
+use clickhouse::query::Query;
 use clickhouse::{Client, Compression};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -20,11 +23,18 @@ pub struct Warehouse {
     timeout: Duration,
 }
 
+/// A bound value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Bound {
+    Text(String),
+    List(Vec<String>),
+}
+
 /// A statement and its bound parameters: `{name:Type}` in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     sql: String,
-    parameters: Vec<(&'static str, String)>,
+    parameters: Vec<(&'static str, Bound)>,
 }
 
 impl Question {
@@ -35,8 +45,20 @@ impl Question {
 
     #[must_use]
     pub fn bind(mut self, name: &'static str, value: impl ToString) -> Self {
-        self.parameters.push((name, value.to_string()));
+        self.parameters.push((name, Bound::Text(value.to_string())));
         self
+    }
+
+    /// Binds texts as an `Array(String)`.
+    #[must_use]
+    pub fn bind_list(mut self, name: &'static str, values: Vec<String>) -> Self {
+        self.parameters.push((name, Bound::List(values)));
+        self
+    }
+
+    #[cfg(test)]
+    pub fn sql(&self) -> &str {
+        &self.sql
     }
 }
 
@@ -51,7 +73,10 @@ impl Warehouse {
             // Amounts come as text, counts and times as plain numbers.
             .with_setting("output_format_json_quote_64bit_integers", "0")
             .with_setting("output_format_json_quote_decimals", "1")
-            .with_setting("max_execution_time", seconds);
+            .with_setting("max_execution_time", seconds)
+            .with_setting("max_memory_usage", QUERY_MEMORY_BYTES_MAX.to_string())
+            .with_setting("max_result_rows", RESULT_ROWS_MAX.to_string())
+            .with_setting("result_overflow_mode", "throw");
         if let Some(user) = &config.user {
             client = client.with_user(user);
         }
@@ -82,18 +107,21 @@ impl Warehouse {
             .collect()
     }
 
+    fn query(&self, question: Question) -> Query {
+        let query = self.client.query(&question.sql);
+        question.parameters.into_iter().fold(query, |query, (name, value)| match value {
+            Bound::Text(text) => query.param(name, text),
+            Bound::List(texts) => query.param(name, texts),
+        })
+    }
+
     async fn bytes(&self, question: Question) -> Result<Vec<u8>, Error> {
-        let mut query = self.client.query(&question.sql);
-        for (name, value) in question.parameters {
-            query = query.param(name, value);
-        }
+        let query = self.query(question);
         let mut cursor = query.fetch_bytes("JSONEachRow").map_err(|error| self.failure(&error))?;
         let mut bytes = Vec::new();
         while let Some(chunk) = cursor.next().await.map_err(|error| self.failure(&error))? {
             if bytes.len() + chunk.len() > RESULT_BYTES_MAX {
-                return Err(Error::TimedOut(
-                    "the answer is too large; ask for a shorter time or a lower --limit".to_owned(),
-                ));
+                return Err(too_much());
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -113,6 +141,8 @@ impl Warehouse {
         match code(&text) {
             // TIMEOUT_EXCEEDED
             Some(159) => self.timed_out(),
+            // TOO_MANY_ROWS, MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES
+            Some(158 | 241 | 396) => too_much(),
             // UNKNOWN_TABLE, UNKNOWN_DATABASE
             Some(60 | 81) => Error::Unavailable {
                 message: format!("ClickHouse at {} does not have the tables yet", self.url),
@@ -132,6 +162,14 @@ impl Warehouse {
             },
         }
     }
+}
+
+fn too_much() -> Error {
+    Error::TooMuch(
+        "ClickHouse would need more memory for this report, or give more rows, than one report \
+         may; ask for a shorter time, fewer dimensions or one offer"
+            .to_owned(),
+    )
 }
 
 /// An error with its causes, in one line.

@@ -6,6 +6,7 @@ pub mod asking;
 pub mod flags;
 pub mod kafka;
 pub mod parse;
+pub mod reports;
 pub mod roles;
 
 use clap::{Parser, Subcommand};
@@ -99,6 +100,12 @@ mod tests {
                 "postback-url",
                 "tracking-link",
                 "report funnel",
+                "report cohorts",
+                "report time-to-convert",
+                "report rejections",
+                "report on-hold",
+                "report performance",
+                "report silence",
                 "report conversions",
                 "report postbacks",
                 "explain",

@@ -9,10 +9,12 @@ mod links;
 mod list;
 mod migrate;
 mod output;
+mod tables;
 
 pub use apply::{apply_at_start, read_documents};
 
-use crate::cli::asking::{Ask, Report};
+use crate::cli::asking::Ask;
+use crate::cli::reports::Report;
 use admin::apply::Problem;
 use hyper::StatusCode;
 use serde_json::Value;
@@ -85,9 +87,7 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
         Ask::Apply(it) => apply::run(&it).await,
         Ask::PostbackUrl(it) => links::postback_url(&it).await,
         Ask::TrackingLink(it) => links::tracking_link(&it).await,
-        Ask::Report(Report::Funnel(it)) => funnel::run(&it).await,
-        Ask::Report(Report::Conversions(it)) => list::conversions(&it).await,
-        Ask::Report(Report::Postbacks(it)) => list::postbacks(&it).await,
+        Ask::Report(report) => show(&report).await,
         Ask::Explain(it) => explain::run(&it).await,
         Ask::Approve(it) => by_hand::approve(&it).await,
         Ask::Reject(it) => by_hand::reject(&it).await,
@@ -100,6 +100,18 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
             eprintln!("gokart: {failure}");
             ExitCode::from(failure.code)
         }
+    }
+}
+
+async fn show(report: &Report) -> Result<(), Failure> {
+    match report {
+        Report::Funnel(it) => funnel::run(it).await,
+        Report::Conversions(it) => list::conversions(it).await,
+        Report::Postbacks(it) => list::postbacks(it).await,
+        table => match table.table() {
+            Some(ask) => tables::run(ask).await,
+            None => Err(Failure::usage("this report cannot be shown".to_owned())),
+        },
     }
 }
 

@@ -1,80 +1,69 @@
-//! How many users reached each event of an offer, and what that cost. Clicks count in the period
-//! in which they happened, conversions in the one in which their postback was received, exactly
-//! as in `report conversions`. The levels are stored with the conversions, so it is one scan.
+//! How many users reached each event of an offer, when, and what that cost. Clicks count in the
+//! period in which they happened, conversions in the one in which their postback was received,
+//! exactly as in `report conversions`; or, with `basis=clicked`, conversions of the clicks of the
+//! period, whenever they came. The levels are stored with the conversions, so it is one scan.
 
-use super::period::{Period, StatedPeriod};
+mod steps;
+
+use super::dimension::{self, By, values_sql};
+use super::filter::{Filter, Scope, View};
+use super::period::StatedPeriod;
+use super::{Definition, REACHED};
 use crate::error::Error;
+use crate::parameter::Parameter;
+use crate::query::Query;
 use crate::warehouse::{Question, Warehouse};
-use schemas::{Catalog, Offer, SUB_ID_COUNT};
+use schemas::Catalog;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use steps::assemble;
 
-/// Values of a dimension that are shown; the busiest ones.
+/// Values of the dimensions that are shown; the busiest ones.
 pub const GROUPS_MAX: usize = 1_000;
 
-/// What there can be one funnel each for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    All,
-    Publisher,
-    Day,
-    Country,
-    Platform,
-    Campaign,
-    Sub(usize),
-}
+const BY: Parameter = Parameter::text(
+    "by",
+    "One funnel for each value of this: publisher, offer, day, country, platform, campaign, sub1 \
+     to sub15; several are separated by commas.",
+);
+const TIMES: Parameter =
+    Parameter::flag("times", "Median and p90 of the time from the click and from the last step.");
+const BASIS: Parameter = Parameter::choice(
+    "basis",
+    "Which conversions: `received` in the period, or of the clicks that were `clicked` in it.",
+    &["received", "clicked"],
+);
 
-impl By {
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let sub = text.strip_prefix("sub").and_then(|digits| digits.parse::<usize>().ok());
-        match (text, sub) {
-            ("publisher", _) => Ok(Self::Publisher),
-            ("day", _) => Ok(Self::Day),
-            ("country", _) => Ok(Self::Country),
-            ("platform", _) => Ok(Self::Platform),
-            ("campaign", _) => Ok(Self::Campaign),
-            (_, Some(number)) if (1..=SUB_ID_COUNT).contains(&number) => Ok(Self::Sub(number)),
-            _ => Err(Error::bad_request(format!("by: {text:?} is no dimension"))
-                .with_hint("there are publisher, day, country, platform, campaign, sub1 to sub15")),
-        }
-    }
+/// Its answer is nested, unlike a table's; its parameters are like any report's.
+pub const DEFINITION: Definition = Definition {
+    name: "funnel",
+    about: "How many users reached each event of an offer, how fast, and what it cost.",
+    filters: &[Filter::Offer, Filter::Publisher, Filter::Country, Filter::Platform, Filter::Clones],
+    has_tests: true,
+    options: &[BY, BASIS, TIMES],
+    columns: &[],
+};
 
-    #[must_use]
-    pub fn name(self) -> String {
-        match self {
-            Self::All => "all".to_owned(),
-            Self::Publisher => "publisher".to_owned(),
-            Self::Day => "day".to_owned(),
-            Self::Country => "country".to_owned(),
-            Self::Platform => "platform".to_owned(),
-            Self::Campaign => "campaign".to_owned(),
-            Self::Sub(number) => format!("sub{number}"),
-        }
-    }
-
-    fn sql(self, time: &str) -> String {
-        match self {
-            Self::All => "''".to_owned(),
-            Self::Publisher => "toString(publisher_id)".to_owned(),
-            Self::Day => format!("toString(toDate({time}, {{tz:String}}))"),
-            Self::Country => "toString(country)".to_owned(),
-            Self::Platform => "toString(platform)".to_owned(),
-            // The campaign is the offer's; its name is looked up here.
-            Self::Campaign => "toString(offer_id)".to_owned(),
-            Self::Sub(number) => format!("sub{number}"),
-        }
-    }
-}
-
+/// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub offer: String,
-    pub by: By,
-    pub publisher: Option<String>,
-    /// Everything below the offer's root.
-    pub clones: bool,
-    pub include_test: bool,
-    pub period: Period,
+    pub by: Vec<By>,
+    /// Conversions of the period's clicks, instead of those received in the period.
+    pub by_click: bool,
+    pub times: bool,
+    pub scope: Scope,
+}
+
+impl Wanted {
+    pub fn read(query: &Query, catalog: &Catalog) -> Result<Self, Error> {
+        Ok(Self {
+            offer: query.required("offer")?.to_owned(),
+            by: By::parse_list(query.text(BY.name).unwrap_or_default())?,
+            by_click: query.text(BASIS.name) == Some("clicked"),
+            times: query.flag(TIMES.name),
+            scope: Scope::read(query, DEFINITION.filters, catalog)?,
+        })
+    }
 }
 
 /// Money in one currency. Currencies are never added together.
@@ -91,13 +80,30 @@ pub struct Reward {
     pub reward: String,
 }
 
+/// What users bought, as the postbacks reported it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sale {
+    pub currency: String,
+    pub amount: String,
+}
+
+/// How long it took those who got there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    pub from_click_median_seconds: i64,
+    pub from_click_p90_seconds: i64,
+    /// From the nearest level below that the user reached; none for the first level.
+    pub from_previous_median_seconds: Option<i64>,
+    pub from_previous_p90_seconds: Option<i64>,
+}
+
 /// One event of a funnel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     pub event_id: String,
     pub name: String,
     pub sequence: Option<u32>,
-    /// Users with a Success or a held conversion of it.
+    /// Users with a conversion of it that counts, is held, or met a cap or the budget.
     pub reached: u64,
     /// Of the users of the level below (of the clicks, at the first level and outside of the
     /// sequence), in percent; none when there were none.
@@ -110,13 +116,16 @@ pub struct Step {
     /// Of what is in Success.
     pub amounts: Vec<Amount>,
     pub rewards: Vec<Reward>,
+    pub sales: Vec<Sale>,
+    /// When they were asked for and somebody got there.
+    pub times: Option<Times>,
 }
 
-/// The funnel of one value of the dimension.
+/// The funnel of one value of each dimension.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
-    /// Empty: not known, or the one group of all.
-    pub value: String,
+    /// One for each dimension; an empty one is not known.
+    pub values: Vec<String>,
     pub clicks: u64,
     pub steps: Vec<Step>,
 }
@@ -125,7 +134,8 @@ pub struct Group {
 pub struct Funnel {
     pub offer: String,
     pub offer_name: String,
-    pub by: String,
+    pub by: Vec<String>,
+    pub basis: &'static str,
     pub clones_included: bool,
     pub tests_included: bool,
     pub period: StatedPeriod,
@@ -136,16 +146,18 @@ pub struct Funnel {
 
 #[derive(Debug, Deserialize)]
 struct ClickRow {
-    value: String,
+    value: Vec<String>,
     clicks: u64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 struct EventRow {
-    value: String,
+    value: Vec<String>,
     event: String,
     currency: String,
     unit: String,
+    sale_currency: String,
+    /// 0 when users are counted apart.
     reached: u64,
     pending: u64,
     success: u64,
@@ -153,6 +165,34 @@ struct EventRow {
     revenue: String,
     payout: String,
     reward: String,
+    sales: u64,
+    sale: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct UserRow {
+    value: Vec<String>,
+    event: String,
+    reached: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct TimeRow {
+    value: Vec<String>,
+    event: String,
+    from_click: Vec<i64>,
+    followers: u64,
+    from_previous: Vec<i64>,
+}
+
+/// What ClickHouse counted.
+#[derive(Debug, Default)]
+struct Counted {
+    clicks: Vec<ClickRow>,
+    events: Vec<EventRow>,
+    /// For offers with repeatable events.
+    users: Option<Vec<UserRow>>,
+    times: Vec<TimeRow>,
 }
 
 pub async fn funnel(
@@ -163,314 +203,130 @@ pub async fn funnel(
     let offer = catalog
         .offer(&wanted.offer)
         .ok_or_else(|| Error::not_found(format!("there is no offer {:?}", wanted.offer)))?;
+    let asking = Asking { catalog, wanted };
     let repeatable = offer.events.iter().any(|event| event.repeatable);
-    let clicks = warehouse.rows::<ClickRow>(clicks_question(wanted));
-    let events = warehouse.rows::<EventRow>(events_question(wanted, repeatable));
-    let (clicks, events) = tokio::try_join!(clicks, events)?;
-    let (clicks, events) = match wanted.by {
-        By::Campaign => by_campaign(catalog, clicks, events),
-        _ => (clicks, events),
+    let users = async {
+        match repeatable {
+            true => Ok(Some(warehouse.rows::<UserRow>(asking.users()?).await?)),
+            false => Ok(None),
+        }
     };
-    let mut groups = assemble(offer, clicks, &events);
+    let times = async {
+        match wanted.times {
+            true => warehouse.rows::<TimeRow>(asking.times()?).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let (clicks, events) = (asking.clicks()?, asking.events(repeatable)?);
+    let clicks = warehouse.rows::<ClickRow>(clicks);
+    let events = warehouse.rows::<EventRow>(events);
+    let (clicks, events, users, times) = tokio::try_join!(clicks, events, users, times)?;
+    let mut groups = assemble(offer, &wanted.by, Counted { clicks, events, users, times });
     let more = groups.len() > GROUPS_MAX;
     groups.truncate(GROUPS_MAX);
-    if wanted.by == By::Day {
-        groups.sort_by(|a, b| a.value.cmp(&b.value));
+    if wanted.by.contains(&By::Day) {
+        groups.sort_by(|a, b| a.values.cmp(&b.values));
     }
     Ok(Funnel {
         offer: offer.id.to_string(),
         offer_name: offer.name.clone(),
-        by: wanted.by.name(),
-        clones_included: wanted.clones,
-        tests_included: wanted.include_test,
-        period: wanted.period.stated(),
+        by: wanted.by.iter().map(|by| by.name()).collect(),
+        basis: if wanted.by_click { "clicked" } else { "received" },
+        clones_included: wanted.scope.clones(),
+        tests_included: wanted.scope.include_test,
+        period: wanted.scope.period.stated(),
         groups,
         more,
     })
 }
 
-/// The conditions that both questions have.
-fn conditions(wanted: &Wanted, time: &str) -> String {
-    let mut all = vec![
-        if wanted.clones { "root_offer_id = {offer:String}" } else { "offer_id = {offer:String}" }
-            .to_owned(),
-    ];
-    if !wanted.include_test {
-        all.push("NOT test".to_owned());
-    }
-    if wanted.publisher.is_some() {
-        all.push("publisher_id = {publisher:String}".to_owned());
-    }
-    if wanted.period.from_ms.is_some() {
-        all.push(format!("{time} >= fromUnixTimestamp64Milli({{from:Int64}}, 'UTC')"));
-    }
-    if wanted.period.to_ms.is_some() {
-        all.push(format!("{time} < fromUnixTimestamp64Milli({{to:Int64}}, 'UTC')"));
-    }
-    all.join(" AND ")
+/// The questions to ClickHouse.
+struct Asking<'a> {
+    catalog: &'a Catalog,
+    wanted: &'a Wanted,
 }
 
-fn bind(question: Question, wanted: &Wanted) -> Question {
-    let mut question = question.bind("offer", &wanted.offer);
-    if wanted.by == By::Day {
-        question = question.bind("tz", &wanted.period.zone_name);
-    }
-    if let Some(publisher) = &wanted.publisher {
-        question = question.bind("publisher", publisher);
-    }
-    if let Some(ms) = wanted.period.from_ms {
-        question = question.bind("from", ms);
-    }
-    if let Some(ms) = wanted.period.to_ms {
-        question = question.bind("to", ms);
-    }
-    question
-}
-
-fn clicks_question(wanted: &Wanted) -> Question {
-    let sql = format!(
-        "SELECT {} AS value, count() AS clicks FROM clicks_unique WHERE {} GROUP BY value",
-        wanted.by.sql("clicked_at"),
-        conditions(wanted, "clicked_at"),
-    );
-    bind(Question::new(sql), wanted)
-}
-
-fn events_question(wanted: &Wanted, repeatable: bool) -> Question {
-    // A one-time event has one conversion a click, so only repeatable ones need their users told
-    // apart, which costs far more than counting.
-    let reached = "status = 'Success' OR (status = 'Pending' AND reason = 'HOLD')";
-    let users = if repeatable {
-        format!("uniqExactIf(click_id, {reached})")
-    } else {
-        format!("countIf({reached})")
-    };
-    let sql = format!(
-        "SELECT {} AS value, toString(event_id) AS event, toString(currency) AS currency, \
-         toString(reward_unit) AS unit, {users} AS reached, \
-         countIf(status = 'Pending') AS pending, countIf(status = 'Success') AS success, \
-         countIf(status = 'Rejected') AS rejected, \
-         toString(sumIf(c.revenue, status = 'Success')) AS revenue, \
-         toString(sumIf(c.payout, status = 'Success')) AS payout, \
-         toString(sumIf(c.reward, status = 'Success')) AS reward \
-         FROM conversions_current AS c WHERE {} GROUP BY value, event, currency, unit",
-        wanted.by.sql("received_at"),
-        conditions(wanted, "received_at"),
-    );
-    bind(Question::new(sql), wanted)
-}
-
-/// Puts the offers' campaigns in place of the offers.
-fn by_campaign(
-    catalog: &Catalog,
-    clicks: Vec<ClickRow>,
-    events: Vec<EventRow>,
-) -> (Vec<ClickRow>, Vec<EventRow>) {
-    let campaign = |offer: &str| catalog.offer(offer).map_or(String::new(), |o| o.campaign.clone());
-    let clicks = clicks.into_iter().map(|row| ClickRow { value: campaign(&row.value), ..row });
-    let events = events.into_iter().map(|row| EventRow { value: campaign(&row.value), ..row });
-    (clicks.collect(), events.collect())
-}
-
-/// One group a value, the one with the most clicks first.
-fn assemble(offer: &Offer, clicks: Vec<ClickRow>, events: &[EventRow]) -> Vec<Group> {
-    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
-    for row in clicks {
-        *counted.entry(row.value).or_default() += row.clicks;
-    }
-    for row in events {
-        counted.entry(row.value.clone()).or_default();
-    }
-    if counted.is_empty() {
-        counted.insert(String::new(), 0);
-    }
-    let mut groups: Vec<Group> = counted
-        .into_iter()
-        .map(|(value, clicks)| {
-            let rows: Vec<&EventRow> = events.iter().filter(|row| row.value == value).collect();
-            Group { steps: steps(offer, clicks, &rows), value, clicks }
-        })
-        .collect();
-    groups.sort_by(|a, b| b.clicks.cmp(&a.clicks).then_with(|| a.value.cmp(&b.value)));
-    groups
-}
-
-fn steps(offer: &Offer, clicks: u64, rows: &[&EventRow]) -> Vec<Step> {
-    // In the order of the sequence, then those outside of it; and then events that the offer no
-    // longer has, because their money is still money.
-    let mut order: Vec<(&str, &str, Option<u32>)> =
-        offer.events.iter().map(|e| (e.id.as_str(), &*e.name, e.sequence)).collect();
-    order.sort_by_key(|(_, _, sequence)| sequence.unwrap_or(u32::MAX));
-    for row in rows {
-        if !order.iter().any(|(id, _, _)| *id == row.event) {
-            order.push((&row.event, &row.event, None));
-        }
-    }
-    let mut steps: Vec<Step> = Vec::with_capacity(order.len());
-    for (id, name, sequence) in order {
-        let rows: Vec<&&EventRow> = rows.iter().filter(|row| row.event == id).collect();
-        let sum = |of: fn(&EventRow) -> u64| rows.iter().map(|row| of(row)).sum::<u64>();
-        let reached = sum(|row| row.reached);
-        let below = sequence.and_then(|level| level_below(&steps, level)).unwrap_or(clicks);
-        steps.push(Step {
-            event_id: id.to_owned(),
-            name: name.to_owned(),
-            sequence,
-            reached,
-            step_percent: percent(reached, below),
-            overall_percent: percent(reached, clicks),
-            pending: sum(|row| row.pending),
-            success: sum(|row| row.success),
-            rejected: sum(|row| row.rejected),
-            amounts: amounts(&rows),
-            rewards: rewards(&rows),
-        });
-    }
-    steps
-}
-
-/// The users of the nearest level below: of its event that most reached.
-fn level_below(steps: &[Step], level: u32) -> Option<u64> {
-    let below = steps.iter().filter_map(|step| step.sequence).filter(|s| *s < level).max()?;
-    steps.iter().filter(|step| step.sequence == Some(below)).map(|step| step.reached).max()
-}
-
-fn percent(part: u64, whole: u64) -> Option<f64> {
-    // A rate for people, not an amount: one decimal.
-    (whole > 0).then(|| (part as f64 * 1000.0 / whole as f64).round() / 10.0)
-}
-
-fn add(left: &str, right: &str) -> String {
-    let micros = |text: &str| schemas::Micros::parse(text).unwrap_or_default();
-    match micros(left).checked_add(micros(right)) {
-        Some(sum) => sum.to_string(),
-        None => format!("{left} + {right}"),
-    }
-}
-
-fn amounts(rows: &[&&EventRow]) -> Vec<Amount> {
-    let mut list: Vec<Amount> = Vec::new();
-    for row in rows {
-        match list.iter_mut().find(|amount| amount.currency == row.currency) {
-            Some(amount) => {
-                amount.revenue = add(&amount.revenue, &row.revenue);
-                amount.payout = add(&amount.payout, &row.payout);
-            }
-            None => list.push(Amount {
-                currency: row.currency.clone(),
-                revenue: add(&row.revenue, "0"),
-                payout: add(&row.payout, "0"),
-            }),
-        }
-    }
-    list
-}
-
-fn rewards(rows: &[&&EventRow]) -> Vec<Reward> {
-    let mut list: Vec<Reward> = Vec::new();
-    for row in rows {
-        match list.iter_mut().find(|reward| reward.unit == row.unit) {
-            Some(reward) => reward.reward = add(&reward.reward, &row.reward),
-            None => {
-                list.push(Reward { unit: row.unit.clone(), reward: add(&row.reward, "0") });
-            }
-        }
-    }
-    list
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::apply::{Source, check};
-    use schemas::UnixMillis;
-
-    fn catalog() -> Catalog {
-        let text = include_str!("../../../examples/brownboots.yaml").to_owned();
-        let source = Source { name: "brownboots.yaml".to_owned(), text };
-        let mut catalog = Catalog::default();
-        let documents = check(&[source], &catalog, UnixMillis(0)).unwrap();
-        catalog.apply(1, documents);
-        catalog
+impl Asking<'_> {
+    fn question(&self, sql: String) -> Result<Question, Error> {
+        let (scope, by) = (&self.wanted.scope, &self.wanted.by);
+        let question = scope.bind(Question::new(sql), self.catalog);
+        let covers = |offer: &schemas::Offer| scope.covers(offer, self.catalog);
+        dimension::bind(question, by, &scope.period, self.catalog, covers)
     }
 
-    fn row(value: &str, event: &str, currency: &str, reached: u64) -> EventRow {
-        EventRow {
-            value: value.to_owned(),
-            event: event.to_owned(),
-            currency: currency.to_owned(),
-            unit: "coins".to_owned(),
-            reached,
-            success: reached,
-            revenue: format!("{reached}.5"),
-            payout: "1".to_owned(),
-            reward: "10".to_owned(),
-            ..EventRow::default()
-        }
+    /// The time by which a conversion is in the period, and is of a day.
+    fn time(&self) -> &'static str {
+        if self.wanted.by_click { "clicked_at" } else { "received_at" }
     }
 
-    #[test]
-    fn rates_go_by_the_level_below() {
-        let catalog = catalog();
-        let offer = catalog.offer("pet-the-dogs-ios").unwrap();
-        let clicks = vec![ClickRow { value: "acme".to_owned(), clicks: 200 }];
-        let rows = [
-            row("acme", "Install", "USD", 100),
-            row("acme", "s2s_level 200", "USD", 25),
-            row("sunny", "Install", "USD", 1),
-        ];
-        let groups = assemble(offer, clicks, &rows);
-        let shown: Vec<_> = groups
-            .iter()
-            .flat_map(|group| {
-                group.steps.iter().map(|step| {
-                    let rates = (step.step_percent, step.overall_percent);
-                    (group.value.as_str(), step.event_id.as_str(), step.reached, rates)
-                })
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                ("acme", "Install", 100, (Some(50.0), Some(50.0))),
-                ("acme", "s2s_level 200", 25, (Some(25.0), Some(12.5))),
-                ("acme", "s2s_level 400", 0, (Some(0.0), Some(0.0))),
-                ("sunny", "Install", 1, (None, None)),
-                ("sunny", "s2s_level 200", 0, (Some(0.0), None)),
-                ("sunny", "s2s_level 400", 0, (None, None)),
-            ]
-        );
+    fn conditions(&self) -> String {
+        self.wanted.scope.conditions(View::Conversions, self.time())
     }
 
-    #[test]
-    fn currencies_are_kept_apart_and_old_events_stay() {
-        let catalog = catalog();
-        let offer = catalog.offer("pet-the-dogs-ios").unwrap();
-        let rows =
-            [row("", "Install", "USD", 2), row("", "Install", "EUR", 3), row("", "Old", "USD", 1)];
-        let groups = assemble(offer, Vec::new(), &rows);
-        let steps = &groups[0].steps;
-        assert_eq!(steps[0].reached, 5);
-        let amounts: Vec<_> =
-            steps[0].amounts.iter().map(|a| (a.currency.as_str(), a.revenue.as_str())).collect();
-        assert_eq!(amounts, [("USD", "2.50"), ("EUR", "3.50")]);
-        assert_eq!(steps[0].rewards[0].reward, "20.00");
-        assert_eq!((steps[3].event_id.as_str(), steps[3].sequence), ("Old", None));
+    fn values(&self) -> String {
+        values_sql(&self.wanted.by, self.time())
     }
 
-    #[test]
-    fn nothing_at_all_is_still_a_funnel() {
-        let catalog = catalog();
-        let offer = catalog.offer("first-trade").unwrap();
-        let groups = assemble(offer, Vec::new(), &[]);
-        assert_eq!((groups.len(), groups[0].clicks, groups[0].steps.len()), (1, 0, 2));
+    fn clicks(&self) -> Result<Question, Error> {
+        self.question(format!(
+            "SELECT {} AS value, count() AS clicks FROM {} WHERE {} GROUP BY value",
+            values_sql(&self.wanted.by, "clicked_at"),
+            View::Clicks.name(),
+            self.wanted.scope.conditions(View::Clicks, "clicked_at"),
+        ))
     }
 
-    #[test]
-    fn dimensions() {
-        assert_eq!(By::parse("sub15").unwrap(), By::Sub(15));
-        for wrong in ["sub16", "sub0", "sub1; DROP TABLE clicks", "offer", ""] {
-            assert!(By::parse(wrong).is_err(), "{wrong}");
-        }
+    /// A one-time event has one conversion a click, so only repeatable ones need their users told
+    /// apart, which costs far more than counting and is asked for by [`Asking::users`].
+    fn events(&self, repeatable: bool) -> Result<Question, Error> {
+        let reached =
+            if repeatable { "toUInt64(0)".to_owned() } else { format!("countIf({REACHED})") };
+        self.question(format!(
+            "SELECT {} AS value, toString(event_id) AS event, toString(c.currency) AS currency, \
+             toString(reward_unit) AS unit, toString(c.sale_currency) AS sale_currency, \
+             {reached} AS reached, countIf(status = 'Pending') AS pending, \
+             countIf(status = 'Success') AS success, countIf(status = 'Rejected') AS rejected, \
+             toString(sumIf(c.revenue, status = 'Success')) AS revenue, \
+             toString(sumIf(c.payout, status = 'Success')) AS payout, \
+             toString(sumIf(c.reward, status = 'Success')) AS reward, \
+             countIf(status = 'Success' AND isNotNull(c.sale_amount)) AS sales, \
+             toString(sumIf(ifNull(c.sale_amount, 0), status = 'Success')) AS sale \
+             FROM {} AS c WHERE {} GROUP BY value, event, currency, unit, sale_currency",
+            self.values(),
+            View::Conversions.name(),
+            self.conditions(),
+        ))
+    }
+
+    fn users(&self) -> Result<Question, Error> {
+        self.question(format!(
+            "SELECT {} AS value, toString(event_id) AS event, uniqExact(click_id) AS reached \
+             FROM {} WHERE {} AND {REACHED} GROUP BY value, event",
+            self.values(),
+            View::Conversions.name(),
+            self.conditions(),
+        ))
+    }
+
+    /// The steps of each click beside each other, so that each can look for the one before it. Of
+    /// a repeatable event each time counts. What came before its click or its last step, through
+    /// two machines' clocks or because senders repeat themselves, took no time.
+    fn times(&self) -> Result<Question, Error> {
+        self.question(format!(
+            "SELECT step.4 AS value, step.2 AS event, \
+             quantilesExact(0.5, 0.9)(greatest(0, step.3 - step.5)) AS from_click, \
+             countIf(below > 0) AS followers, \
+             quantilesExactIf(0.5, 0.9)(greatest(0, step.3 - arrayMin(s -> s.3, \
+             arrayFilter(s -> s.1 = below, steps))), below > 0) AS from_previous \
+             FROM (SELECT steps, step, \
+             arrayMax(arrayMap(s -> if(s.1 < step.1, s.1, 0), steps)) AS below \
+             FROM (SELECT groupArray((ifNull(sequence, 0), toString(event_id), \
+             toUnixTimestamp64Milli(received_at), {}, toUnixTimestamp64Milli(clicked_at))) AS steps \
+             FROM {} WHERE {} AND {REACHED} GROUP BY click_id) \
+             ARRAY JOIN steps AS step) GROUP BY value, event",
+            self.values(),
+            View::Conversions.name(),
+            self.conditions(),
+        ))
     }
 }

@@ -1,10 +1,12 @@
 //! Reports with one row a thing: conversions, postbacks, refusals. What a list adds up to is what
 //! the funnel says, because both read the same views with the same bounds.
 
+use super::filter::{self, Filter, Scope, View};
 use super::period::{Period, StatedPeriod};
 use crate::error::Error;
+use crate::parameter::Parameter;
 use crate::warehouse::{Question, Warehouse};
-use schemas::{Micros, UnixMillis};
+use schemas::{Catalog, Micros, UnixMillis};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -12,6 +14,8 @@ use serde_json::{Map, Value};
 pub const LIMIT_MAX: u32 = 100_000;
 /// Rows unless asked otherwise.
 pub const LIMIT_DEFAULT: u32 = 100;
+pub const LIMIT: Parameter =
+    Parameter::whole("limit", "At most so many.", (1, LIMIT_MAX), Some(LIMIT_DEFAULT));
 
 /// One kind of list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,46 +93,58 @@ impl Kind {
         }
     }
 
-    fn view(self) -> &'static str {
-        match self {
-            Self::Conversions => "conversions_current",
-            Self::Postbacks => "postbacks_unique",
-            Self::Refused => "refused_unique",
-        }
-    }
-
-    fn time(self) -> &'static str {
-        match self {
-            Self::Conversions | Self::Postbacks => "received_at",
-            Self::Refused => "refused_at",
-        }
-    }
-
-    /// Query parameters that choose rows, with the condition of each.
+    /// As they are shown, in order.
     #[must_use]
-    pub fn filters(self) -> &'static [(&'static str, &'static str)] {
+    pub fn column_names(self) -> Vec<&'static str> {
+        let names = self.columns().iter().map(|(name, _)| *name);
+        names.map(|name| name.strip_suffix("_ms").unwrap_or(name)).collect()
+    }
+
+    fn view(self) -> View {
+        match self {
+            Self::Conversions => View::Conversions,
+            Self::Postbacks => View::Postbacks,
+            Self::Refused => View::Refused,
+        }
+    }
+
+    /// Filters that choose rows.
+    #[must_use]
+    pub fn filters(self) -> &'static [Filter] {
         match self {
             Self::Conversions => &[
-                ("tenant", "tenant = {tenant:String}"),
-                ("advertiser", "advertiser_id = {advertiser:String}"),
-                ("offer", "offer_id = {offer:String}"),
-                ("publisher", "publisher_id = {publisher:String}"),
-                ("event", "event_id = {event:String}"),
-                ("status", "status = {status:String}"),
-                ("reason", "reason = {reason:String}"),
-                ("click", "click_id = {click:String}"),
+                Filter::Tenant,
+                Filter::Advertiser,
+                Filter::Offer,
+                Filter::Publisher,
+                Filter::Event,
+                Filter::Status,
+                Filter::Reason,
+                Filter::Click,
+                Filter::Country,
+                Filter::Platform,
+                Filter::Clones,
             ],
             Self::Postbacks => &[
-                ("tenant", "tenant = {tenant:String}"),
-                ("advertiser", "advertiser_id = {advertiser:String}"),
-                ("offer", "offer_id = {offer:String}"),
-                ("event", "event_id = {event:String}"),
-                ("outcome", "outcome = {outcome:String}"),
-                ("reason", "reason = {reason:String}"),
-                ("click", "click_id = {click:String}"),
+                Filter::Tenant,
+                Filter::Advertiser,
+                Filter::Offer,
+                Filter::Publisher,
+                Filter::Event,
+                Filter::Outcome,
+                Filter::Reason,
+                Filter::Click,
             ],
-            Self::Refused => &[("tenant", "tenant = {tenant:String}")],
+            Self::Refused => &[Filter::Tenant],
         }
+    }
+
+    /// What it takes.
+    #[must_use]
+    pub fn parameters(self) -> Vec<Parameter> {
+        let mut all = filter::parameters(self.filters(), self.has_tests());
+        all.push(LIMIT);
+        all
     }
 
     fn has_tests(self) -> bool {
@@ -140,10 +156,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub kind: Kind,
-    pub period: Period,
-    /// Name and value of filters that [`Kind::filters`] knows.
-    pub filters: Vec<(&'static str, String)>,
-    pub include_test: bool,
+    pub scope: Scope,
     pub limit: u32,
 }
 
@@ -159,19 +172,23 @@ pub struct List {
     pub tests_included: bool,
 }
 
-pub async fn list(warehouse: &Warehouse, wanted: &Wanted) -> Result<List, Error> {
-    let mut rows: Vec<Map<String, Value>> = warehouse.rows(question(wanted)).await?;
+pub async fn list(
+    warehouse: &Warehouse,
+    catalog: &Catalog,
+    wanted: &Wanted,
+) -> Result<List, Error> {
+    let question = wanted.scope.bind(question(wanted), catalog);
+    let mut rows: Vec<Map<String, Value>> = warehouse.rows(question).await?;
     let limit = wanted.limit as usize;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let rows = rows.into_iter().map(|row| show_values(row, &wanted.period)).collect();
-    let columns = wanted.kind.columns().iter();
+    let rows = rows.into_iter().map(|row| show_values(row, &wanted.scope.period)).collect();
     Ok(List {
-        period: wanted.period.stated(),
-        columns: columns.map(|(name, _)| name.strip_suffix("_ms").unwrap_or(name)).collect(),
+        period: wanted.scope.period.stated(),
+        columns: wanted.kind.column_names(),
         rows,
         more,
-        tests_included: wanted.include_test || !wanted.kind.has_tests(),
+        tests_included: wanted.scope.include_test || !wanted.kind.has_tests(),
     })
 }
 
@@ -179,38 +196,15 @@ fn question(wanted: &Wanted) -> Question {
     let kind = wanted.kind;
     let selected: Vec<String> =
         kind.columns().iter().map(|(name, sql)| format!("{sql} AS c_{name}")).collect();
-    let mut conditions = vec!["1"];
-    if kind.has_tests() && !wanted.include_test {
-        conditions.push("NOT test");
-    }
-    for (name, _) in &wanted.filters {
-        conditions.extend(kind.filters().iter().find(|it| it.0 == *name).map(|it| it.1));
-    }
-    let time = kind.time();
-    let (from, to) = (
-        format!("{time} >= fromUnixTimestamp64Milli({{from:Int64}}, 'UTC')"),
-        format!("{time} < fromUnixTimestamp64Milli({{to:Int64}}, 'UTC')"),
-    );
-    conditions.extend(wanted.period.from_ms.map(|_| from.as_str()));
-    conditions.extend(wanted.period.to_ms.map(|_| to.as_str()));
     // Names of their own, so that no alias hides a column that a condition means.
     let sql = format!(
         "SELECT {} FROM {} WHERE {} ORDER BY {time} DESC LIMIT {{rows:UInt32}}",
         selected.join(", "),
-        kind.view(),
-        conditions.join(" AND ")
+        kind.view().name(),
+        wanted.scope.conditions(kind.view(), kind.view().time()),
+        time = kind.view().time(),
     );
-    let mut question = Question::new(sql).bind("rows", wanted.limit.min(LIMIT_MAX) + 1);
-    for (name, value) in &wanted.filters {
-        question = question.bind(name, value);
-    }
-    if let Some(ms) = wanted.period.from_ms {
-        question = question.bind("from", ms);
-    }
-    if let Some(ms) = wanted.period.to_ms {
-        question = question.bind("to", ms);
-    }
-    question
+    Question::new(sql).bind("rows", wanted.limit.min(LIMIT_MAX) + 1)
 }
 
 /// Columns with amounts, which ClickHouse writes without the zeros that people expect.

@@ -7,6 +7,10 @@ use jiff::{Timestamp, ToSpan};
 use schemas::UnixMillis;
 use serde::Serialize;
 
+/// What ClickHouse's times reach, with room for the offset of any zone: 1970 to 2299.
+const EARLIEST_MS: i64 = 0;
+const LATEST_MS: i64 = 10_413_619_200_000;
+
 /// From the first millisecond that is in it to the first that no longer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Period {
@@ -26,6 +30,13 @@ pub struct StatedPeriod {
     pub time_zone: String,
 }
 
+impl Default for Period {
+    /// All of time, in UTC.
+    fn default() -> Self {
+        Self { from_ms: None, to_ms: None, zone: TimeZone::UTC, zone_name: "UTC".to_owned() }
+    }
+}
+
 impl Period {
     /// Reads days (both are in it) or RFC 3339 times (`to` no longer is).
     pub fn parse(from: Option<&str>, to: Option<&str>, zone_name: &str) -> Result<Self, Error> {
@@ -35,6 +46,11 @@ impl Period {
         })?;
         let from_ms = from.map(|text| read("from", text, &zone, 0)).transpose()?;
         let to_ms = to.map(|text| read("to", text, &zone, 1)).transpose()?;
+        for (name, ms) in [("from", from_ms), ("to", to_ms)] {
+            if ms.is_some_and(|ms| !(EARLIEST_MS..=LATEST_MS).contains(&ms)) {
+                return Err(Error::bad_request(format!("{name}: is not between 1970 and 2299")));
+            }
+        }
         if let (Some(from), Some(to)) = (from_ms, to_ms)
             && from >= to
         {
@@ -52,6 +68,19 @@ impl Period {
             to: self.to_ms.map(|ms| self.show(UnixMillis(ms))),
             time_zone: self.zone_name.clone(),
         }
+    }
+
+    /// The calendar day of a time in the period's zone.
+    #[must_use]
+    pub fn day_of(&self, time: UnixMillis) -> Option<Date> {
+        let time = Timestamp::from_millisecond(time.0).ok()?;
+        Some(time.to_zoned(self.zone.clone()).date())
+    }
+
+    /// The first millisecond of a day in the period's zone.
+    #[must_use]
+    pub fn start_of(&self, day: Date) -> Option<i64> {
+        Some(day.to_zoned(self.zone.clone()).ok()?.timestamp().as_millisecond())
     }
 
     /// A time in the period's zone: RFC 3339 with milliseconds.

@@ -115,6 +115,8 @@ pub struct Facts {
     pub more_postbacks: bool,
     /// By conversion, then revision.
     pub revisions: Vec<RevisionRow>,
+    /// There are more revisions than are told.
+    pub more_revisions: bool,
     /// Today's configuration of the click's offer; it is not part of the answer.
     #[serde(skip)]
     pub offer: Option<Arc<Offer>>,

@@ -8,6 +8,8 @@ use schemas::{Catalog, ConversionId, Micros, PostbackId, UnixMillis};
 
 /// Postbacks that are told of one click.
 const POSTBACKS_MAX: usize = 500;
+/// Revisions that are told of one click.
+const REVISIONS_MAX: usize = 2_000;
 /// Longest id that is looked for.
 const ID_BYTES_MAX: usize = 1024;
 
@@ -154,9 +156,11 @@ async fn finish(
     asked: Asked,
     click_id: &str,
     mut postbacks: Vec<PostbackRow>,
-    revisions: Vec<RevisionRow>,
+    mut revisions: Vec<RevisionRow>,
     time_zone: Option<&str>,
 ) -> Result<Facts, Error> {
+    let more_revisions = revisions.len() > REVISIONS_MAX;
+    revisions.truncate(REVISIONS_MAX);
     let more_postbacks = postbacks.len() > POSTBACKS_MAX;
     postbacks.truncate(POSTBACKS_MAX);
     let token = open(sources.keyring, click_id);
@@ -200,6 +204,7 @@ async fn finish(
         postbacks,
         more_postbacks,
         revisions,
+        more_revisions,
         now_ms: sources.now.0,
     })
 }
@@ -258,7 +263,8 @@ async fn revisions(
 ) -> Result<Vec<RevisionRow>, Error> {
     let sql = format!(
         "SELECT {REVISION_COLUMNS} FROM conversions_revisions AS c WHERE {condition} \
-         ORDER BY received_at, conversion_id, revision LIMIT 2000"
+         ORDER BY received_at, conversion_id, revision LIMIT {}",
+        REVISIONS_MAX + 1
     );
     let rows: Vec<RevisionAnswer> =
         sources.warehouse.rows(Question::new(sql).bind("id", id)).await?;

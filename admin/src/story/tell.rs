@@ -49,6 +49,13 @@ pub fn tell(facts: &Facts) -> Story {
         ]);
     }
     paragraphs.extend(teller.conversions());
+    if facts.more_revisions {
+        paragraphs.push(vec![
+            "There are more conversions or changes of this click than are told here; see `gokart \
+             export conversions --click …`."
+                .to_owned(),
+        ]);
+    }
     paragraphs.push(vec![format!("All times are in {}.", facts.time_zone)]);
     Story { summary: teller.summary(), paragraphs }
 }

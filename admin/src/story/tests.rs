@@ -43,6 +43,7 @@ fn facts() -> Facts {
         postbacks: Vec::new(),
         more_postbacks: false,
         revisions: Vec::new(),
+        more_revisions: false,
         offer: catalog.offer("pet-the-dogs-ios").cloned(),
         publisher_name: Some("Acme Rewards".to_owned()),
         advertiser_name: Some("Brain Games".to_owned()),

@@ -2,6 +2,7 @@
 
 use super::flags::ClickHouse;
 use super::parse;
+use super::reports::{Report, Traffic};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub enum Ask {
     #[command(after_long_help = "Example:\n  \
         gokart tracking-link --offer pet-the-dogs-ios --publisher acme-rewards --test")]
     TrackingLink(TrackingLink),
-    /// Reports: the funnel, conversions, postbacks.
+    /// Reports: funnel, cohorts, performance, money, rejections and more.
     #[command(
         subcommand,
         after_long_help = "Example:\n  \
@@ -45,22 +46,6 @@ pub enum Ask {
     /// Bring ClickHouse's tables up to date.
     #[command(after_long_help = "Example:\n  gokart migrate --clickhouse http://clickhouse:8123")]
     Migrate(Migrate),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Report {
-    /// How many users reached each event of an offer, and what it cost.
-    #[command(after_long_help = "Example:\n  gokart report funnel --offer pet-the-dogs-ios \
-        --from 2026-11-01 --to 2026-11-30 --by country")]
-    Funnel(Funnel),
-    /// Conversions, one a line, the newest first.
-    #[command(after_long_help = "Example:\n  gokart report conversions --offer pet-the-dogs-ios \
-        --status Pending --format csv")]
-    Conversions(Conversions),
-    /// Postbacks, one a line, with what became of each, the newest first.
-    #[command(after_long_help = "Example:\n  gokart report postbacks --advertiser brain-games \
-        --reason UNKNOWN_EVENT")]
-    Postbacks(Postbacks),
 }
 
 /// How to reach the admin API.
@@ -179,16 +164,22 @@ pub struct Funnel {
     /// The offer's id.
     #[arg(long, env = "GOKART_OFFER", value_name = "ID")]
     pub offer: String,
-    /// One funnel for each value of this: publisher, day, country, platform, campaign or sub1 to
-    /// sub15.
-    #[arg(long, env = "GOKART_BY", value_name = "DIMENSION")]
+    /// One funnel for each value of this: publisher, offer, day, country, platform, campaign or sub1
+    /// to sub15; several are separated by commas.
+    #[arg(long, env = "GOKART_BY", value_name = "DIMENSIONS")]
     pub by: Option<String>,
+    /// Conversions that were `received` in the period, or those of the clicks `clicked` in it.
+    #[arg(long, env = "GOKART_BASIS", value_name = "BASIS", default_value = "received",
+        value_parser = ["received", "clicked"])]
+    pub basis: String,
+    /// Show how long it took: median and p90 from the click and from the step before.
+    #[arg(long, env = "GOKART_TIMES")]
+    pub times: bool,
     /// Only this publisher.
     #[arg(long, env = "GOKART_PUBLISHER", value_name = "ID")]
     pub publisher: Option<String>,
-    /// Clones of the offer too: everything below its root.
-    #[arg(long, env = "GOKART_CLONES")]
-    pub clones: bool,
+    #[command(flatten)]
+    pub traffic: Traffic,
     /// Test clicks too.
     #[arg(long, env = "GOKART_INCLUDE_TEST")]
     pub include_test: bool,
@@ -226,6 +217,8 @@ pub struct Conversions {
     /// Only of this click.
     #[arg(long, env = "GOKART_CLICK", value_name = "GK_CLICK_ID")]
     pub click: Option<String>,
+    #[command(flatten)]
+    pub traffic: Traffic,
     /// Test clicks too.
     #[arg(long, env = "GOKART_INCLUDE_TEST")]
     pub include_test: bool,
@@ -252,6 +245,9 @@ pub struct Postbacks {
     /// Only of this offer.
     #[arg(long, env = "GOKART_OFFER", value_name = "ID")]
     pub offer: Option<String>,
+    /// Only of this publisher.
+    #[arg(long, env = "GOKART_PUBLISHER", value_name = "ID")]
+    pub publisher: Option<String>,
     /// Only with this event ID as it was received.
     #[arg(long, env = "GOKART_EVENT", value_name = "EVENT ID")]
     pub event: Option<String>,

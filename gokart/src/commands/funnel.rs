@@ -7,21 +7,17 @@ use crate::client::{Client, Target};
 use admin::report::funnel::{Group, Step};
 use serde_json::Value;
 
-/// Characters of a whole bar.
-const BAR_CHARS: usize = 16;
-
 pub async fn run(ask: &Funnel) -> Result<(), Failure> {
     let target = Target::new(&["report", "funnel"])
         .with("offer", Some(&ask.offer))
         .with("by", ask.by.as_deref())
+        .with("basis", Some(&ask.basis))
+        .flag("times", ask.times)
         .with("publisher", ask.publisher.as_deref())
-        .flag("clones", ask.clones)
-        .flag("include_test", ask.include_test)
-        .with("from", ask.period.from.as_deref())
-        .with("to", ask.period.to.as_deref())
-        .with("tz", ask.period.tz.as_deref());
+        .flag("include_test", ask.include_test);
+    let target = ask.period.add(ask.traffic.add(target));
     let answer = Client::connect(&ask.connection)?.get(target).await?;
-    output::print(&text(&answer, ask.output.format)?)
+    output::print_drawn(&text(&answer, ask.output.format)?)
 }
 
 fn text(answer: &Value, format: Format) -> Result<String, Failure> {
@@ -29,7 +25,7 @@ fn text(answer: &Value, format: Format) -> Result<String, Failure> {
         .map_err(|error| Failure::failed(format!("the answer cannot be read: {error}")))?;
     match format {
         Format::Json => Ok(output::json(answer)),
-        Format::Csv => csv(&groups, answer["by"].as_str().unwrap_or("all")),
+        Format::Csv => csv(&groups, &dimensions(answer)),
         Format::Table => Ok(drawn(answer, &groups)),
     }
 }
@@ -38,16 +34,10 @@ fn percent(rate: Option<f64>) -> String {
     rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1} %"))
 }
 
-/// A bar for a share of the clicks; anything above nothing shows.
-fn bar(rate: Option<f64>) -> String {
-    let Some(rate) = rate else { return String::new() };
-    let eighths = (rate.clamp(0.0, 100.0) / 100.0 * (BAR_CHARS * 8) as f64).round() as usize;
-    let eighths = if rate > 0.0 { eighths.max(1) } else { eighths };
-    let mut bar = "█".repeat(eighths / 8);
-    if let Some(part) = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"].get(eighths % 8) {
-        bar.push_str(part);
-    }
-    bar
+/// What it is by; empty for one funnel of everything.
+fn dimensions(answer: &Value) -> Vec<String> {
+    let names = answer["by"].as_array().into_iter().flatten();
+    names.map(output::cell).collect()
 }
 
 fn amounts(step: &Step, of: fn(&admin::report::funnel::Amount) -> &str) -> String {
@@ -63,6 +53,33 @@ fn rewards(step: &Step) -> String {
         .map(|reward| format!("{} {}", reward.reward, reward.unit).trim().to_owned())
         .collect();
     each.join(", ")
+}
+
+fn sales(step: &Step) -> String {
+    let each: Vec<String> =
+        step.sales.iter().map(|sale| format!("{} {}", sale.amount, sale.currency)).collect();
+    format!("{} {}", step.event_id, each.join(", "))
+}
+
+/// How long each step took; nothing when it was not asked for.
+fn times(steps: &[Step]) -> String {
+    let seconds = |value: Option<i64>| value.map_or_else(|| "–".to_owned(), output::seconds);
+    let row = |step: &Step| {
+        let times = step.times.as_ref()?;
+        Some(vec![
+            output::cell(&Value::from(step.name.as_str())),
+            seconds(Some(times.from_click_median_seconds)),
+            seconds(Some(times.from_click_p90_seconds)),
+            seconds(times.from_previous_median_seconds),
+            seconds(times.from_previous_p90_seconds),
+        ])
+    };
+    let rows: Vec<Vec<String>> = steps.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let heading = ["time to", "from click: median", "p90", "from the step before: median", "p90"];
+    output::chart(&heading, &rows, &[1, 2, 3, 4])
 }
 
 const HEADING: [&str; 11] = [
@@ -81,23 +98,25 @@ const HEADING: [&str; 11] = [
 const NUMBERS: [usize; 8] = [2, 3, 5, 6, 7, 8, 9, 10];
 
 fn drawn(answer: &Value, groups: &[Group]) -> String {
-    let by = answer["by"].as_str().unwrap_or("all");
+    let by = dimensions(answer);
     let mut text =
         format!("{} ({})\n", output::cell(&answer["offer_name"]), output::cell(&answer["offer"]));
     for group in groups {
-        if by != "all" {
-            let value = match group.value.as_str() {
-                "" => "not known".to_owned(),
-                value => output::cell(&Value::from(value)),
-            };
-            text.push_str(&format!("\n{by}: {value}\n"));
+        let shown = |value: &String| match value.as_str() {
+            "" => "not known".to_owned(),
+            value => output::cell(&Value::from(value)),
+        };
+        let named = by.iter().zip(group.values.iter().map(shown));
+        let named: Vec<String> = named.map(|(name, value)| format!("{name}: {value}")).collect();
+        if !named.is_empty() {
+            text.push_str(&format!("\n{}\n", named.join(" · ")));
         }
         let clicks = vec![
             String::new(),
             "Clicks".to_owned(),
             group.clicks.to_string(),
             String::new(),
-            bar((group.clicks > 0).then_some(100.0)),
+            output::bar((group.clicks > 0).then_some(100.0)),
         ];
         let mut rows = vec![clicks];
         rows.extend(group.steps.iter().map(row));
@@ -111,6 +130,12 @@ fn drawn(answer: &Value, groups: &[Group]) -> String {
         if !rewards.is_empty() {
             text.push_str(&format!("Rewards: {}\n", rewards.join("; ")));
         }
+        let sales: Vec<String> =
+            group.steps.iter().filter(|step| !step.sales.is_empty()).map(sales).collect();
+        if !sales.is_empty() {
+            text.push_str(&format!("Sales reported: {}\n", sales.join("; ")));
+        }
+        text.push_str(&times(&group.steps));
     }
     text.push_str(&footer(answer));
     text
@@ -127,7 +152,7 @@ fn row(step: &Step) -> Vec<String> {
         output::cell(&Value::from(event)),
         step.reached.to_string(),
         percent(step.overall_percent),
-        bar(step.overall_percent),
+        output::bar(step.overall_percent),
         percent(step.step_percent),
         step.pending.to_string(),
         step.success.to_string(),
@@ -140,10 +165,13 @@ fn row(step: &Step) -> Vec<String> {
 fn footer(answer: &Value) -> String {
     let mut text = format!("{}\n", period(&answer["period"]));
     text.push_str(
-        "Reached: users with a Success or a held conversion. Step: of the level below. Money: of \
-         what is in Success.\n",
+        "Reached: users whose conversion counts, is held, or met a cap. Step: of the level below. \
+         Money: of what is in Success.\n",
     );
     let mut notes = Vec::new();
+    if answer["basis"].as_str() == Some("clicked") {
+        notes.push("of the clicks of the period, whenever their conversions came");
+    }
     if answer["clones_included"].as_bool() == Some(true) {
         notes.push("clones included");
     }
@@ -159,9 +187,9 @@ fn footer(answer: &Value) -> String {
     text
 }
 
-fn csv(groups: &[Group], by: &str) -> Result<String, Failure> {
-    let heading = [
-        by,
+fn csv(groups: &[Group], by: &[String]) -> Result<String, Failure> {
+    let mut heading: Vec<&str> = by.iter().map(String::as_str).collect();
+    heading.extend([
         "clicks",
         "sequence",
         "event_id",
@@ -176,7 +204,12 @@ fn csv(groups: &[Group], by: &str) -> Result<String, Failure> {
         "revenue",
         "payout",
         "reward",
-    ];
+        "sale_amount",
+        "from_click_median_seconds",
+        "from_click_p90_seconds",
+        "from_previous_median_seconds",
+        "from_previous_p90_seconds",
+    ]);
     let mut rows = Vec::new();
     for group in groups {
         for step in &group.steps {
@@ -184,8 +217,14 @@ fn csv(groups: &[Group], by: &str) -> Result<String, Failure> {
             let money = |of: fn(&admin::report::funnel::Amount) -> &str| {
                 step.amounts.iter().map(of).collect::<Vec<_>>().join(" ")
             };
-            rows.push(vec![
-                group.value.clone(),
+            let sold: Vec<String> =
+                step.sales.iter().map(|it| format!("{} {}", it.amount, it.currency)).collect();
+            let times = step.times.as_ref();
+            let seconds = |of: fn(&admin::report::funnel::Times) -> Option<i64>| {
+                times.and_then(of).map_or_else(String::new, |it| it.to_string())
+            };
+            let mut row = group.values.clone();
+            row.extend([
                 group.clicks.to_string(),
                 step.sequence.map_or_else(String::new, |level| level.to_string()),
                 step.event_id.clone(),
@@ -200,7 +239,13 @@ fn csv(groups: &[Group], by: &str) -> Result<String, Failure> {
                 money(|amount| &amount.revenue),
                 money(|amount| &amount.payout),
                 rewards(step),
+                sold.join(", "),
+                seconds(|times| Some(times.from_click_median_seconds)),
+                seconds(|times| Some(times.from_click_p90_seconds)),
+                seconds(|times| times.from_previous_median_seconds),
+                seconds(|times| times.from_previous_p90_seconds),
             ]);
+            rows.push(row);
         }
     }
     output::csv(&heading, &rows)
@@ -219,14 +264,17 @@ mod tests {
                 "pending": 1, "success": reached - 1, "rejected": 2,
                 "amounts": [{"currency": "USD", "revenue": "49.50", "payout": "49.50"}],
                 "rewards": [{"unit": "coins", "reward": "4950.00"}],
+                "sales": [{"currency": "EUR", "amount": "3.98"}],
+                "times": {"from_click_median_seconds": 90, "from_click_p90_seconds": 3_600,
+                          "from_previous_median_seconds": null, "from_previous_p90_seconds": null},
             })
         };
         json!({
-            "offer": "pet-the-dogs-ios", "offer_name": "Pet the Dogs iOS", "by": "publisher",
+            "offer": "pet-the-dogs-ios", "offer_name": "Pet the Dogs iOS", "by": ["publisher"], "basis": "received",
             "clones_included": false, "tests_included": true, "more": false,
             "period": {"from": null, "to": null, "time_zone": "America/New_York"},
             "groups": [{
-                "value": "acme-rewards", "clicks": 200,
+                "values": ["acme-rewards"], "clicks": 200,
                 "steps": [
                     step("Install", 1, 100, 50.0, 50.0),
                     step("s2s_level 200", 2, 1, 1.0, 0.5),
@@ -243,15 +291,5 @@ mod tests {
     #[test]
     fn a_funnel_as_csv() {
         insta::assert_snapshot!(text(&answer(), Format::Csv).unwrap());
-    }
-
-    #[test]
-    fn bars() {
-        let check = |rate: Option<f64>, expected: &str| assert_eq!(bar(rate), expected);
-        check(None, "");
-        check(Some(0.0), "");
-        check(Some(0.01), "▏");
-        check(Some(50.0), &"█".repeat(BAR_CHARS / 2));
-        check(Some(140.0), &"█".repeat(BAR_CHARS));
     }
 }

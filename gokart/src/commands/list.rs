@@ -37,7 +37,7 @@ pub async fn conversions(ask: &Conversions) -> Result<(), Failure> {
         .with("reason", ask.reason.as_deref())
         .with("click", ask.click.as_deref())
         .flag("include_test", ask.include_test);
-    let target = bounded(target, &ask.period, ask.limit);
+    let target = bounded(ask.traffic.add(target), &ask.period, ask.limit);
     show(&ask.connection, target, ask.output.format, CONVERSIONS).await
 }
 
@@ -46,6 +46,7 @@ pub async fn postbacks(ask: &Postbacks) -> Result<(), Failure> {
         .with("tenant", ask.tenant.as_deref())
         .with("advertiser", ask.advertiser.as_deref())
         .with("offer", ask.offer.as_deref())
+        .with("publisher", ask.publisher.as_deref())
         .with("event", ask.event.as_deref())
         .with("outcome", ask.outcome.as_deref())
         .with("reason", ask.reason.as_deref())
@@ -62,11 +63,7 @@ pub async fn refused(ask: &Refused) -> Result<(), Failure> {
 }
 
 fn bounded(target: Target, period: &Period, limit: u32) -> Target {
-    target
-        .with("from", period.from.as_deref())
-        .with("to", period.to.as_deref())
-        .with("tz", period.tz.as_deref())
-        .with("limit", Some(&limit.to_string()))
+    period.add(target).with("limit", Some(&limit.to_string()))
 }
 
 async fn show(
