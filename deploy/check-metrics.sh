@@ -10,7 +10,7 @@ known=$(git ls-files -z '*.rs' | { xargs -0 cat 2>/dev/null || true; } | tr '\n'
 [ -n "$known" ] || { echo "metrics: none were found in the code" >&2; exit 1; }
 
 asked=$(cat deploy/prometheus/alerts.yml deploy/grafana/dashboards/*.json |
-    grep -oE '\b[a-z]+_[a-z_]+(_total|_seconds|_seconds_bucket|_records|_in_flight)\b' |
+    grep -oE '\b[a-z]+_[a-z_]+(_total|_seconds|_seconds_bucket|_records|_in_flight|_blocked)\b' |
     sed 's/_bucket$//' | sort -u)
 unknown=$(comm -13 <(echo "$known") <(echo "$asked"))
 if [ -n "$unknown" ]; then

@@ -103,7 +103,8 @@ pub fn clickhouse(settings: &flags::ClickHouse) -> Result<ClickHouseConfig, Serv
     Ok(config)
 }
 
-pub fn sink(settings: &SinkSettings, clickhouse: ClickHouseConfig) -> SinkConfig {
+pub fn sink(settings: &SinkSettings, mut clickhouse: ClickHouseConfig) -> SinkConfig {
+    clickhouse.retention = settings.rows.table_retention.clone();
     let mut config = SinkConfig::new(clickhouse);
     config.limits = FlushLimits {
         rows: settings.flush_rows as usize,

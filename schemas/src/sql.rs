@@ -30,6 +30,75 @@ pub const FILES: &[SqlFile] = &[
     sql_file!(6, "0006_commands.sql"),
 ];
 
+/// How long the rows of some tables are kept, unless an operator says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// What operators call them.
+    pub name: &'static str,
+    pub tables: &'static [&'static str],
+    /// Rows expire by this; it never changes for a row's identity.
+    pub time_column: &'static str,
+    /// `None`: for ever.
+    pub default_days: Option<u32>,
+    /// The least that an operator may choose.
+    pub least_days: u32,
+    /// By months, so that expired rows go by whole parts.
+    pub is_partitioned: bool,
+}
+
+/// Every table, with how long its rows are kept. What statements are made of never expires by
+/// itself, and never before a reversal could still concern it.
+pub const KEEPING: &[Keeping] = &[
+    Keeping {
+        name: "clicks",
+        tables: &["clicks"],
+        time_column: "clicked_at",
+        default_days: Some(400),
+        least_days: 1,
+        is_partitioned: true,
+    },
+    Keeping {
+        name: "postbacks",
+        tables: &["postbacks"],
+        time_column: "received_at",
+        default_days: Some(400),
+        least_days: 1,
+        is_partitioned: true,
+    },
+    Keeping {
+        name: "conversions",
+        tables: &["conversions", "conversions_latest"],
+        time_column: "received_at",
+        default_days: None,
+        least_days: 400,
+        is_partitioned: true,
+    },
+    Keeping {
+        name: "refused",
+        tables: &["refused"],
+        time_column: "refused_at",
+        default_days: Some(90),
+        least_days: 1,
+        is_partitioned: true,
+    },
+    Keeping {
+        name: "dead_letters",
+        tables: &["dead_letters"],
+        time_column: "found_at",
+        default_days: Some(90),
+        least_days: 1,
+        is_partitioned: false,
+    },
+    Keeping {
+        name: "commands",
+        tables: &["commands"],
+        time_column: "decided_at",
+        default_days: None,
+        least_days: 400,
+        is_partitioned: false,
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +128,24 @@ mod tests {
                 ] {
                     assert!(statement.contains(needed), "{}: no {needed}", file.name);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn every_table_says_how_long_its_rows_are_kept() {
+        for file in FILES {
+            for statement in file.text.split(';') {
+                let Some((_, rest)) = statement.split_once("CREATE TABLE IF NOT EXISTS ") else {
+                    continue;
+                };
+                let table = rest.split_whitespace().next().unwrap_or_default();
+                let keeping = KEEPING.iter().find(|keeping| keeping.tables.contains(&table));
+                let keeping = keeping.unwrap_or_else(|| panic!("{table} is not in KEEPING"));
+                let column = format!(" {} ", keeping.time_column);
+                assert!(rest.contains(&column), "{table} has no column{column}");
+                let by_months = format!("PARTITION BY toYYYYMM({})", keeping.time_column);
+                assert_eq!(rest.contains(&by_months), keeping.is_partitioned, "{table}");
             }
         }
     }

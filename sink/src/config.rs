@@ -1,6 +1,7 @@
 //! Where ClickHouse is, and how much goes there at once.
 
 use crate::error::Error;
+use crate::retention::TableRetention;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct ClickHouseConfig {
     pub database: String,
     /// The cluster to create the tables on, replicated; `None`: on this one node.
     pub cluster: Option<String>,
+    /// How long rows are kept.
+    pub retention: TableRetention,
     /// Sends rows as LZ4: worth it over a network, not on one machine.
     pub compress: bool,
 }
@@ -32,6 +35,7 @@ impl ClickHouseConfig {
             password: None,
             database: DATABASE.to_owned(),
             cluster: None,
+            retention: TableRetention::default(),
             compress: false,
         }
     }
@@ -86,6 +90,7 @@ impl fmt::Debug for ClickHouseConfig {
             .field("password", &self.password.as_ref().map(|_| "…"))
             .field("database", &self.database)
             .field("cluster", &self.cluster)
+            .field("retention", &self.retention)
             .field("compress", &self.compress)
             .finish()
     }

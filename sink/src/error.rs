@@ -28,19 +28,9 @@ pub enum Error {
         "the database has file {number} ({name}), which this build does not know; run a build that does"
     )]
     MigrationUnknown { number: u32, name: String },
-    /// The tables are not those that this build writes to.
-    #[error(
-        "the table {table} is not the one this build writes to: {problem}; run `gokart migrate`"
-    )]
-    TableMismatch { table: &'static str, problem: String },
     /// A newer writer's record: stop, upgrade.
     #[error("{topic}/{partition} at {offset}: {source}")]
     UnknownRecord { topic: Topic, partition: u32, offset: Offset, source: DecodeError },
-    /// ClickHouse refuses more rows than bad rows can explain.
-    #[error(
-        "ClickHouse refuses more than {limit} rows of one insert into {table}, so it is not the rows: {problem}"
-    )]
-    TooManyRefused { table: &'static str, limit: usize, problem: String },
     /// What stands beside a committed position is not a plan of ours.
     #[error(
         "{topic}/{partition}: the note beside the committed offset {next_offset} cannot be read ({problem}); run the build that wrote it, or reset the group's offset by hand"

@@ -52,7 +52,10 @@ impl Flusher {
                 Flushed::Done => {}
                 other => return Ok(other),
             }
-            let stored = self.store.put(plan, &rows);
+            let stored = async {
+                self.store.put(plan, &rows).await;
+                Ok(())
+            };
             if let Interruption::Yes(how) = self.guard(membership, plan, stored).await? {
                 return Ok(how);
             }
@@ -72,7 +75,8 @@ impl Flusher {
             for (&source, &range) in &plan.ranges {
                 chunks.push(read_range(&*self.store.log, &self.store.clock, source, range).await?);
             }
-            self.store.put(plan, &in_log_order(chunks)).await
+            self.store.put_again(plan, in_log_order(chunks)).await;
+            Ok(())
         };
         if let Interruption::Yes(how) = self.guard(membership, plan, work).await? {
             return Ok(how);
@@ -155,6 +159,7 @@ mod tests {
     use super::*;
     use crate::client::insert_client;
     use crate::config::ClickHouseConfig;
+    use crate::measure::Progress;
     use crate::plan::OffsetRange;
     use eventlog::EventLog;
     use eventlog::simulated::{Faults, SimulatedLog};
@@ -168,7 +173,8 @@ mod tests {
     /// A flush after the signal to stop, with a log of which so many commits in a thousand fail.
     async fn check(commit_lost: u32, expected: Flushed) {
         let log = SimulatedLog::new(1, 1);
-        let mut membership = Membership::new(log.join("sink", &[Topic::Clicks]).await.unwrap());
+        let member = log.join("sink", &[Topic::Clicks]).await.unwrap();
+        let mut membership = Membership::new(member, Progress::default());
         membership.poll(Duration::ZERO).await.unwrap();
         log.set_faults(Faults { commit_lost, ..Faults::default() });
         let client = insert_client(&ClickHouseConfig::new("http://127.0.0.1:1"));

@@ -2,9 +2,8 @@
 //! never take.
 
 use crate::backoff::Backoff;
-use crate::client::{Meaning, meaning};
 use crate::decode::{Place, Placed};
-use crate::error::Error;
+use crate::meaning::{Meaning, meaning};
 use crate::rows::Record;
 use clickhouse::Client;
 use std::time::Duration;
@@ -15,6 +14,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// Rows of one insert that may be refused before it is plain that something else is wrong.
 const REFUSED_ROWS_MAX: usize = 100;
+/// Failures in a row, of a kind that is in no list, before the rows are looked at one by one.
+const UNCLEAR_TRIES: u32 = 5;
 
 /// A row that ClickHouse does not take, and what it said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,37 +25,89 @@ pub struct Refused {
 }
 
 /// Inserts rows under a token. Comes back when all are in except those returned, however long
-/// ClickHouse is away; dropping the future gives up, and the same call with the same token and
-/// rows may be made again at any time.
-pub async fn insert<M: Record>(
+/// ClickHouse is away or set up wrongly; dropping the future gives up, and the same call with the
+/// same token and rows may be made again at any time.
+pub async fn insert<M: Record>(client: &Client, token: &str, rows: &[Placed<M>]) -> Vec<Refused> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut backoff = Backoff::slow();
+    let refused = loop {
+        match sift(client, token, rows).await {
+            Ok(refused) => break refused,
+            Err(Blocked(problem)) => {
+                blocked(M::TABLE, true);
+                metrics::counter!("gokart_sink_retries_total", "what" => "setup").increment(1);
+                let (table, rows) = (M::TABLE, rows.len());
+                tracing::error!(
+                    table,
+                    rows,
+                    problem,
+                    "ClickHouse cannot take rows as it is set up; mend it (tables: `gokart migrate`, \
+                     access: --clickhouse-user and its token); they wait in the log until then"
+                );
+                backoff.wait().await;
+                // The client remembers what columns a table has.
+                client.clear_cached_metadata().await;
+            }
+        }
+    };
+    blocked(M::TABLE, false);
+    metrics::counter!("gokart_sink_rows_total", "table" => M::TABLE)
+        .increment((rows.len() - refused.len()) as u64);
+    refused
+}
+
+fn blocked(table: &'static str, is: bool) {
+    metrics::gauge!("gokart_sink_blocked", "table" => table).set(f64::from(u8::from(is)));
+}
+
+/// Nothing of this kind is taken now: not the rows' fault, and not over soon.
+struct Blocked(String);
+
+/// One way through the rows, cut down to those that ClickHouse does not take.
+async fn sift<M: Record>(
     client: &Client,
     token: &str,
     rows: &[Placed<M>],
-) -> Result<Vec<Refused>, Error> {
+) -> Result<Vec<Refused>, Blocked> {
     let mut refused = Vec::new();
     // Parts still to be inserted, the next one last.
-    let mut parts = if rows.is_empty() { Vec::new() } else { vec![(0, rows.len())] };
+    let mut parts = vec![(0, rows.len())];
+    let mut any_taken = false;
+    let mut unclear = None;
     while let Some((from, end)) = parts.pop() {
         let token = part_token(token, from, end, rows.len());
-        match insert_part(client, &token, &rows[from..end]).await? {
-            Taken::All => {}
-            Taken::Nothing { problem } if end - from == 1 => {
-                if refused.len() == REFUSED_ROWS_MAX {
-                    let (table, limit) = (M::TABLE, REFUSED_ROWS_MAX);
-                    return Err(Error::TooManyRefused { table, limit, problem });
+        let problem = match insert_part(client, &token, &rows[from..end]).await? {
+            Taken::All => {
+                any_taken = true;
+                continue;
+            }
+            Taken::Nothing { problem, is_unclear } => {
+                if is_unclear {
+                    unclear.get_or_insert_with(|| problem.clone());
                 }
-                refused.push(Refused { place: rows[from].place, problem });
+                problem
             }
-            Taken::Nothing { .. } => {
-                let middle = from + (end - from) / 2;
-                parts.push((middle, end));
-                parts.push((from, middle));
-            }
+        };
+        if end - from > 1 {
+            let middle = from + (end - from) / 2;
+            parts.push((middle, end));
+            parts.push((from, middle));
+            continue;
         }
+        if refused.len() == REFUSED_ROWS_MAX {
+            return Err(Blocked(format!(
+                "more than {REFUSED_ROWS_MAX} rows of one insert are refused, so it is not the rows: {problem}"
+            )));
+        }
+        refused.push(Refused { place: rows[from].place, problem });
     }
-    metrics::counter!("gokart_sink_rows_total", "table" => M::TABLE)
-        .increment((rows.len() - refused.len()) as u64);
-    Ok(refused)
+    match unclear {
+        // Its neighbours being taken is what shows that it is the row.
+        Some(problem) if !any_taken => Err(Blocked(problem)),
+        _ => Ok(refused),
+    }
 }
 
 /// Parts have tokens of their own, the same at every attempt.
@@ -67,6 +120,8 @@ enum Taken {
     /// A value among them is not acceptable, so none is in.
     Nothing {
         problem: String,
+        /// That is only what is left to think.
+        is_unclear: bool,
     },
 }
 
@@ -74,22 +129,27 @@ async fn insert_part<M: Record>(
     client: &Client,
     token: &str,
     rows: &[Placed<M>],
-) -> Result<Taken, Error> {
+) -> Result<Taken, Blocked> {
     let mut backoff = Backoff::default();
+    let mut unclear = 0;
     loop {
         let Err(error) = attempt(client, token, rows).await else { return Ok(Taken::All) };
-        match meaning(&error) {
-            Meaning::Rows(problem) => return Ok(Taken::Nothing { problem }),
-            Meaning::Table(problem) => {
-                return Err(Error::TableMismatch { table: M::TABLE, problem });
+        let problem = match meaning(&error) {
+            Meaning::Rows(problem) => return Ok(Taken::Nothing { problem, is_unclear: false }),
+            Meaning::Setup(problem) => return Err(Blocked(problem)),
+            Meaning::Unclear(problem) => {
+                unclear += 1;
+                if unclear == UNCLEAR_TRIES {
+                    return Ok(Taken::Nothing { problem, is_unclear: true });
+                }
+                problem
             }
-            Meaning::Away(problem) => {
-                metrics::counter!("gokart_sink_retries_total", "what" => "insert").increment(1);
-                let (table, rows) = (M::TABLE, rows.len());
-                tracing::warn!(table, rows, problem, "ClickHouse did not take rows; trying again");
-                backoff.wait().await;
-            }
-        }
+            Meaning::Away(problem) => problem,
+        };
+        metrics::counter!("gokart_sink_retries_total", "what" => "insert").increment(1);
+        let (table, rows) = (M::TABLE, rows.len());
+        tracing::warn!(table, rows, problem, "ClickHouse did not take rows; trying again");
+        backoff.wait().await;
     }
 }
 

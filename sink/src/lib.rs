@@ -4,7 +4,8 @@
 //! [`decode`] makes rows of the records; [`plan`] decides which ranges go together and when;
 //! [`flush`] writes the plan down, has [`store`] and [`insert`] put the rows ([`rows`]) into their
 //! tables under the plan's token, and commits the offsets; after a crash [`recovery`] finds the
-//! plan and the same rows go again with the same token. The tables come from [`migrate`].
+//! plan, the same rows go again with the same token, and [`kept`] looks whether they are there. The
+//! tables come from [`migrate`].
 
 pub mod backoff;
 pub mod client;
@@ -14,12 +15,15 @@ pub mod decode;
 pub mod error;
 pub mod flush;
 pub mod insert;
+pub mod kept;
+pub mod meaning;
 pub mod measure;
 pub mod membership;
 pub mod migrate;
 pub mod plan;
 pub mod readers;
 pub mod recovery;
+pub mod retention;
 pub mod rows;
 pub mod run;
 pub mod store;
@@ -27,4 +31,5 @@ pub mod store;
 pub use config::{ClickHouseConfig, FlushLimits, SinkConfig};
 pub use error::Error;
 pub use migrate::{MigrationReport, migrate};
+pub use retention::TableRetention;
 pub use run::{GROUP, run};

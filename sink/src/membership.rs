@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::error::Error;
+use crate::measure::Progress;
 use crate::plan::Source;
 use eventlog::{CommitError, GroupEvent, GroupMember, Position, ReadError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,12 +23,24 @@ pub struct Membership {
     /// Taken away, or given anew, since the last call of [`Self::settle`].
     disturbed: BTreeSet<Source>,
     changed: bool,
+    progress: Progress,
 }
 
 impl Membership {
+    /// `progress` follows what is owned and committed.
     #[must_use]
-    pub fn new(member: Box<dyn GroupMember>) -> Self {
-        Self { member, owned: BTreeMap::new(), disturbed: BTreeSet::new(), changed: false }
+    pub fn new(member: Box<dyn GroupMember>, progress: Progress) -> Self {
+        let (owned, disturbed) = (BTreeMap::new(), BTreeSet::new());
+        let membership = Self { member, owned, disturbed, changed: false, progress };
+        membership.show_progress();
+        membership
+    }
+
+    fn show_progress(&self) {
+        if let Ok(mut progress) = self.progress.lock() {
+            let offsets = self.owned.iter().map(|(source, at)| (*source, at.next_offset));
+            *progress = offsets.collect();
+        }
     }
 
     /// The committed position of everything owned.
@@ -73,6 +86,7 @@ impl Membership {
                 }
             }
         }
+        self.show_progress();
     }
 
     /// Whether anything changed since the last call of [`Self::settle`].
@@ -112,6 +126,7 @@ impl Membership {
         for position in positions {
             self.owned.insert((position.topic, position.partition), position);
         }
+        self.show_progress();
         Ok(Committed::Yes)
     }
 }

@@ -1,5 +1,5 @@
 //! Brings the database to what this build needs: creates it, and applies each numbered file that
-//! it does not have yet, in order.
+//! it does not have yet, in order; then sees to it that rows are kept as long as is wanted.
 
 use crate::backoff::Backoff;
 use crate::client::{problem, statement_client};
@@ -23,6 +23,8 @@ pub struct MigrationReport {
     pub applied: Vec<&'static str>,
     /// Files that were there already.
     pub present: usize,
+    /// Statements that changed how long rows are kept.
+    pub retention: Vec<String>,
 }
 
 /// All of them in one row, so that the answer is the same shape when there are none.
@@ -69,10 +71,27 @@ pub async fn migrate(config: &ClickHouseConfig) -> Result<MigrationReport, Error
             }
         }
     }
-    match known.into_values().next() {
-        Some(AppliedFile { number, name, .. }) => Err(Error::MigrationUnknown { number, name }),
-        None => Ok(report),
+    if let Some(AppliedFile { number, name, .. }) = known.into_values().next() {
+        return Err(Error::MigrationUnknown { number, name });
     }
+    let engines = engines(config, &client).await?;
+    for statement in config.retention.statements(&engines, &on_cluster) {
+        execute(config, &client, &statement, "the retention of rows").await?;
+        tracing::info!(statement, "how long rows are kept was changed");
+        report.retention.push(statement);
+    }
+    Ok(report)
+}
+
+/// Each table's engine with everything that belongs to it, its `TTL` too.
+async fn engines(
+    config: &ClickHouseConfig,
+    client: &Client,
+) -> Result<BTreeMap<String, String>, Error> {
+    let query = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()";
+    let rows = within(client.query(query).fetch_all::<(String, String)>()).await;
+    let rows = rows.map_err(|error| failure(config, &error, "the list of tables"))?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Migrates as soon as ClickHouse answers, which it must within `patience`.

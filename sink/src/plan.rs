@@ -49,6 +49,16 @@ impl Plan {
         format!("{}:{table}", self.id)
     }
 
+    /// When the plan was made, in Unix milliseconds: it is in the id. 0 when the id is not ours.
+    #[must_use]
+    pub fn made_at_ms(&self) -> i64 {
+        let id = self.id.split('/').next().and_then(|id| uuid::Uuid::parse_str(id).ok());
+        let made_at = id.and_then(|id| id.get_timestamp()).map(|at| at.to_unix());
+        let ms =
+            made_at.map_or(0, |(seconds, nanos)| seconds * 1_000 + u64::from(nanos) / 1_000_000);
+        i64::try_from(ms).unwrap_or_default()
+    }
+
     /// The positions that write the plan down: nothing is done yet, but it is known what will be.
     #[must_use]
     pub fn written_down(&self) -> Vec<Position> {
@@ -197,6 +207,14 @@ mod tests {
         assert_eq!(plan.ranges[&CLICKS], OffsetRange { from: 3, end: 8 });
         assert_eq!(plan.ranges[&(Topic::Decisions, 1)], OffsetRange { from: 0, end: 9 });
         assert_eq!(planner.due(1_000), Due::Idle);
+    }
+
+    #[test]
+    fn an_id_tells_its_time() {
+        let plan = |id: &str| Plan { id: id.to_owned(), ranges: BTreeMap::new() }.made_at_ms();
+        assert_eq!(plan("0199a3b5c1e07abc8def0123456789ab"), 0x0199_a3b5_c1e0);
+        assert_eq!(plan("0199a3b5c1e07abc8def0123456789ab/clicks/3"), 0x0199_a3b5_c1e0);
+        assert_eq!(plan("p"), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Empty text stands for what a message does not have; times are Unix milliseconds
 //! (`DateTime64(3)`), amounts micros (`Decimal64(6)`), just as the messages have them.
 
+use crate::kept::Kept;
 use clickhouse::{Row, RowWrite};
 use schemas::decision::CommandOutcome;
 use schemas::{Click, Conversion, DeadLetter, Flag, PostbackOutcome, Refusal, SubIds};
@@ -11,9 +12,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 /// A message that is a row of a table.
-pub trait Record: Send + Sync {
+pub trait Record: Send + Sync + Sized + 'static {
     const TABLE: &'static str;
     type Row: Row + RowWrite + 'static;
+    /// Where a row of this kind must be found after it was inserted.
+    const KEPT: &'static [Kept<Self>];
 
     fn row(&self) -> <Self::Row as Row>::Value<'_>;
 }
@@ -72,6 +75,13 @@ pub struct ClickRow<'a> {
 impl Record for Click {
     const TABLE: &'static str = "clicks";
     type Row = ClickRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[Kept {
+        table: "clicks",
+        identity: |it| it.click_id.clone(),
+        identity_sql: "click_id",
+        rank: |_| 0,
+        rank_sql: "0",
+    }];
 
     fn row(&self) -> ClickRow<'_> {
         ClickRow {
@@ -129,6 +139,13 @@ pub struct PostbackRow<'a> {
 impl Record for PostbackOutcome {
     const TABLE: &'static str = "postbacks";
     type Row = PostbackRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[Kept {
+        table: "postbacks",
+        identity: |it| it.postback_id.0.to_string(),
+        identity_sql: "toString(postback_id)",
+        rank: |_| 0,
+        rank_sql: "0",
+    }];
 
     fn row(&self) -> PostbackRow<'_> {
         PostbackRow {
@@ -206,6 +223,22 @@ pub struct ConversionRow<'a> {
 impl Record for Conversion {
     const TABLE: &'static str = "conversions";
     type Row = ConversionRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[
+        Kept {
+            table: "conversions",
+            identity: |it| format!("{}/{}", it.conversion_id.as_str(), it.revision),
+            identity_sql: "concat(conversion_id, '/', toString(revision))",
+            rank: |_| 0,
+            rank_sql: "0",
+        },
+        Kept {
+            table: "conversions_latest",
+            identity: |it| it.conversion_id.as_str().to_owned(),
+            identity_sql: "conversion_id",
+            rank: |it| it.revision,
+            rank_sql: "revision",
+        },
+    ];
 
     fn row(&self) -> ConversionRow<'_> {
         ConversionRow {
@@ -272,6 +305,13 @@ pub struct CommandRow<'a> {
 impl Record for CommandOutcome {
     const TABLE: &'static str = "commands";
     type Row = CommandRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[Kept {
+        table: "commands",
+        identity: |it| it.command_id.to_string(),
+        identity_sql: "toString(command_id)",
+        rank: |_| 0,
+        rank_sql: "0",
+    }];
 
     fn row(&self) -> CommandRow<'_> {
         CommandRow {
@@ -297,6 +337,13 @@ pub struct RefusalRow<'a> {
 impl Record for Refusal {
     const TABLE: &'static str = "refused";
     type Row = RefusalRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[Kept {
+        table: "refused",
+        identity: |it| it.refusal_id.to_string(),
+        identity_sql: "toString(refusal_id)",
+        rank: |_| 0,
+        rank_sql: "0",
+    }];
 
     fn row(&self) -> RefusalRow<'_> {
         RefusalRow {
@@ -324,6 +371,13 @@ pub struct DeadLetterRow<'a> {
 impl Record for DeadLetter {
     const TABLE: &'static str = "dead_letters";
     type Row = DeadLetterRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[Kept {
+        table: "dead_letters",
+        identity: |it| format!("{}/{}/{}/{}", it.topic, it.partition, it.offset, it.value_hex),
+        identity_sql: "concat(topic, '/', toString(partition), '/', toString(offset), '/', value_hex)",
+        rank: |_| 0,
+        rank_sql: "0",
+    }];
 
     fn row(&self) -> DeadLetterRow<'_> {
         DeadLetterRow {

@@ -6,7 +6,7 @@ use crate::config::{FlushLimits, SinkConfig};
 use crate::decode::{Chunk, TOPICS};
 use crate::error::Error;
 use crate::flush::{Flushed, Flusher};
-use crate::measure::record_lag;
+use crate::measure::{Progress, Watch};
 use crate::membership::Membership;
 use crate::migrate::migrate_when_reachable;
 use crate::plan::{Due, Planner};
@@ -17,15 +17,12 @@ use eventlog::{EventLog, ReadError};
 use service::{Clock, ReadyFlag, Shutdown};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// The consumer group of all sinks.
 pub const GROUP: &str = "sink";
 /// How often the sink looks whether its partitions changed.
 const OWNERSHIP_CHECK: Duration = Duration::from_millis(100);
-/// How often the lag is measured.
-const LAG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs until told to stop. `clock` dates dead letters and measures freshness; the age of a plan
 /// goes by the machine's own time.
@@ -51,18 +48,20 @@ pub async fn run(
         files_applied = report.applied.len(),
         "the tables are up to date"
     );
+    let progress = Progress::default();
+    let _watch = Watch::start(Arc::clone(&log), Arc::clone(&progress), clock.clone());
     let flusher = Flusher {
         store: Store { client: insert_client(&config.clickhouse), log, clock },
         shutdown,
         drain_timeout: config.drain_timeout,
     };
-    let mut sink = Sink { flusher, limits: config.limits, started: Instant::now(), lag: None };
+    let mut sink = Sink { flusher, limits: config.limits, started: Instant::now() };
     loop {
         let joined = tokio::select! {
             member = sink.join() => member?,
             () = sink.flusher.shutdown.wait() => return Ok(()),
         };
-        let mut membership = Membership::new(joined);
+        let mut membership = Membership::new(joined, Arc::clone(&progress));
         ready.set(true);
         // A pass lasts for as long as the partitions stay the same.
         while sink.pass(&mut membership).await? == Flushed::Disturbed {}
@@ -76,7 +75,6 @@ struct Sink {
     flusher: Flusher,
     limits: FlushLimits,
     started: Instant,
-    lag: Option<(Instant, JoinHandle<()>)>,
 }
 
 impl Sink {
@@ -114,7 +112,6 @@ impl Sink {
         loop {
             if checked.elapsed() >= OWNERSHIP_CHECK {
                 membership.poll(Duration::ZERO).await?;
-                self.measure_lag(membership);
                 checked = Instant::now();
             }
             if membership.changed() {
@@ -154,19 +151,5 @@ impl Sink {
 
     fn elapsed_ms(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
-    }
-
-    /// Starts measuring when the last measurement is old enough and done.
-    fn measure_lag(&mut self, membership: &Membership) {
-        let due = self
-            .lag
-            .as_ref()
-            .is_none_or(|(at, task)| at.elapsed() >= LAG_INTERVAL && task.is_finished());
-        if due {
-            let committed = membership.owned().iter();
-            let committed = committed.map(|(source, at)| (*source, at.next_offset)).collect();
-            let task = tokio::spawn(record_lag(Arc::clone(&self.flusher.store.log), committed));
-            self.lag = Some((Instant::now(), task));
-        }
     }
 }

@@ -1,11 +1,11 @@
 //! A plan's rows into all their tables, and what cannot go there into the topic `dead-letters`.
 
 use crate::backoff::Backoff;
-use crate::decode::{Place, Rows, dead_letter};
-use crate::error::Error;
+use crate::decode::{Place, Placed, Rows, dead_letter};
 use crate::insert::{Refused, insert};
+use crate::kept::missing;
 use crate::plan::Plan;
-use crate::rows::Record as _;
+use crate::rows::Record as RowRecord;
 use clickhouse::Client;
 use eventlog::{AppendError, EventLog, ReadError, ReadLimit, Record, StoredRecord};
 use schemas::decision::CommandOutcome;
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Dead letters of one append: each has up to 128 KiB of digits.
 const DEAD_LETTERS_PER_APPEND: usize = 5;
+/// How far ClickHouse's clock may be behind this one's.
+const CLOCK_SKEW_MS: i64 = 60 * 60 * 1_000;
 /// For reading a refused record again; it was read a moment ago.
 const READ_AGAIN_WAIT: Duration = Duration::from_secs(1);
 
@@ -29,7 +31,7 @@ pub struct Store {
 impl Store {
     /// Comes back when every row is in its table or is a durable dead letter. May be repeated with
     /// the same plan and rows, from the start, at any time.
-    pub async fn put(&self, plan: &Plan, rows: &Rows) -> Result<(), Error> {
+    pub async fn put(&self, plan: &Plan, rows: &Rows) {
         let client = &self.client;
         let token = |table: &str| plan.token(table);
         let (clicks, postbacks, conversions, commands, refused, dead_letters) = (
@@ -40,14 +42,14 @@ impl Store {
             token(Refusal::TABLE),
             token(DeadLetter::TABLE),
         );
-        let refused = tokio::try_join!(
+        let refused = tokio::join!(
             insert(client, &clicks, &rows.clicks),
             insert(client, &postbacks, &rows.postbacks),
             insert(client, &conversions, &rows.conversions),
             insert(client, &commands, &rows.commands),
             insert(client, &refused, &rows.refused),
             insert(client, &dead_letters, &rows.dead_letters),
-        )?;
+        );
         for letters in rows.broken.chunks(DEAD_LETTERS_PER_APPEND) {
             self.bury("unreadable", letters).await;
         }
@@ -55,7 +57,50 @@ impl Store {
         for refused in a.into_iter().chain(b).chain(c).chain(d).chain(e).chain(f) {
             self.bury_refused(refused).await;
         }
-        Ok(())
+    }
+
+    /// The same for a plan that somebody else may have begun: looks afterwards whether every row is
+    /// really there.
+    pub async fn put_again(&self, plan: &Plan, rows: Rows) {
+        self.put(plan, &rows).await;
+        let since_ms = plan.made_at_ms().saturating_sub(CLOCK_SKEW_MS);
+        tokio::join!(
+            self.restore(plan, rows.clicks, since_ms),
+            self.restore(plan, rows.postbacks, since_ms),
+            self.restore(plan, rows.conversions, since_ms),
+            self.restore(plan, rows.commands, since_ms),
+            self.restore(plan, rows.refused, since_ms),
+            self.restore(plan, rows.dead_letters, since_ms),
+        );
+    }
+
+    /// Inserts what is not there, under a token that was never used. What is refused is a dead
+    /// letter already.
+    async fn restore<M: RowRecord>(&self, plan: &Plan, rows: Vec<Placed<M>>, since_ms: i64) {
+        if rows.is_empty() {
+            return;
+        }
+        let missing = missing(&self.client, &rows, since_ms).await;
+        if missing.is_empty() {
+            return;
+        }
+        let (table, count) = (M::TABLE, missing.len());
+        tracing::warn!(
+            plan = plan.id,
+            table,
+            count,
+            "ClickHouse lost rows it had taken; they go again"
+        );
+        let mut index = 0;
+        let mut rows = rows;
+        rows.retain(|_| {
+            index += 1;
+            missing.binary_search(&(index - 1)).is_ok()
+        });
+        let token = format!("{}:again:{}", plan.token(table), uuid::Uuid::now_v7().simple());
+        insert(&self.client, &token, &rows).await;
+        metrics::counter!("gokart_sink_rows_restored_total", "table" => table)
+            .increment(rows.len() as u64);
     }
 
     /// A row that ClickHouse does not take becomes a dead letter. A dead letter that it does not

@@ -1,6 +1,7 @@
 //! A TCP proxy that breaks connections at seeded places: before anything was sent, in the middle
 //! of a request, and after a request got through but before its answer came back.
 
+use crate::random::Random;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl FaultyProxy {
         let shared = Arc::new(Shared::default());
         let state = Arc::clone(&shared);
         tokio::spawn(async move {
-            let mut random = seed;
+            let mut random = Random(seed);
             while let Ok((client, _)) = listener.accept().await {
                 state.connections.fetch_add(1, Ordering::SeqCst);
                 let fate = if state.faulty.load(Ordering::SeqCst) {
@@ -88,13 +89,8 @@ impl FaultyProxy {
     }
 }
 
-/// The next of a sequence (SplitMix64) as a fate.
-fn fate(random: &mut u64) -> Fate {
-    *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *random;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
+fn fate(random: &mut Random) -> Fate {
+    let z = random.next();
     match z % 6 {
         0 => Fate::Whole,
         1 => Fate::AtOnce,

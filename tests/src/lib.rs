@@ -3,5 +3,7 @@
 pub mod faulty_proxy;
 pub mod http;
 pub mod kafka;
+pub mod messages;
 pub mod process;
+pub mod random;
 pub mod stack;

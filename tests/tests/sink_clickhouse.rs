@@ -8,29 +8,21 @@ use clickhouse::Client;
 use eventlog::local::{LocalConfig, LocalLog};
 use eventlog::simulated::{Faults, SimulatedLog};
 use eventlog::{EventLog, Record};
-use schemas::decision::{CommandEffect, CommandOutcome};
-use schemas::ids::{
-    AdvertiserId, ConversionId, EventId, OfferId, PostbackId, PublisherId, ShareId, TenantId,
-};
-use schemas::{
-    Click, Conversion, ConversionStatus, Currency, Decision, Flag, Micros, Mismatch, Outcome,
-    Platform, PostbackOutcome, Reason, Refusal, SubIds, Topic, UnixMillis, codec,
-};
+use schemas::{Decision, Topic, codec};
 use service::{Clock, Readiness, Shutdown};
 use sink::client::{insert_client, statement_client};
 use sink::decode::{Place, Placed};
-use sink::{ClickHouseConfig, Error, SinkConfig, migrate};
+use sink::meaning::{AWAY_CODES, ROW_CODES, SETUP_CODES};
+use sink::{ClickHouseConfig, Error, SinkConfig, TableRetention, migrate};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tests::faulty_proxy::FaultyProxy;
+use tests::messages::{RECEIVED_AT, click, command, conversion, postback, refusal};
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 use warehouse::{Limits, WarehouseConfig};
 
 const WRITE_TOKEN: &str = "write-token-of-this-test";
-/// 2026-01-31T23:59:59.999Z.
-const RECEIVED_AT: UnixMillis = UnixMillis(1_769_903_999_999);
 /// Tries, 20 ms apart, before something counts as never going to happen.
 const TRIES: usize = 3_000;
 
@@ -52,7 +44,10 @@ async fn all_parts(server: &Server, directory: &Path) -> Result<()> {
     migrations_are_applied_once_and_never_changed(server).await?;
     an_insert_is_one_block_and_its_token_counts(server).await?;
     every_kind_of_row_arrives_as_it_was_sent(server, directory).await?;
+    error_codes_are_what_the_engine_calls_them(server).await?;
     rows_that_are_refused_become_dead_letters(server, directory).await?;
+    what_nobody_can_explain_is_the_row_only_if_others_are_taken(server, directory).await?;
+    a_set_up_that_is_wrong_is_waited_out(server, directory).await?;
     crashes_and_lost_answers_repeat_nothing(server, directory).await?;
     sinks_that_come_and_go_lose_nothing(server).await?;
     a_newer_record_stops_the_sink(server, directory).await
@@ -65,6 +60,7 @@ async fn migrations_are_applied_once_and_never_changed(server: &Server) -> Resul
     let again = migrate(&config).await?;
     ensure!((again.applied.len(), again.present) == (0, files), "{again:?}");
     let client = insert_client(&config);
+    rows_are_kept_as_long_as_is_said(&config, &client).await?;
     execute(
         &client,
         "INSERT INTO migrations (number, name, sha256) VALUES (99, '0099_new.sql', 'x')",
@@ -79,6 +75,28 @@ async fn migrations_are_applied_once_and_never_changed(server: &Server) -> Resul
     Ok(())
 }
 
+/// A retention is applied when it differs, only then, and old rows really go.
+async fn rows_are_kept_as_long_as_is_said(
+    config: &ClickHouseConfig,
+    client: &Client,
+) -> Result<()> {
+    let ttls = "SELECT extract(engine_full, ' TTL (.*?) SETTINGS') FROM system.tables WHERE database = 'migrations' AND name IN ('clicks', 'conversions', 'conversions_latest') AND engine_full LIKE '% TTL %' ORDER BY name";
+    check(client, ttls, "toDateTime(clicked_at) + toIntervalDay(400)").await?;
+    let mut shorter = config.clone();
+    shorter.retention =
+        TableRetention::parse("clicks=30d,conversions=500d").map_err(anyhow::Error::msg)?;
+    ensure!(migrate(&shorter).await?.retention.len() == 6);
+    ensure!(migrate(&shorter).await?.retention.is_empty());
+    let days = "toDateTime(clicked_at) + toIntervalDay(30)\ntoDateTime(received_at) + toIntervalDay(500)\ntoDateTime(received_at) + toIntervalDay(500)";
+    check(client, ttls, days).await?;
+    let rows = "INSERT INTO clicks (click_id, clicked_at) SELECT toString(number), now() - toIntervalDay(number * 100) FROM numbers(2)";
+    execute(client, rows).await?;
+    execute(client, "OPTIMIZE TABLE clicks FINAL").await?;
+    eventually(client, "SELECT click_id FROM clicks", "0").await?;
+    ensure!(migrate(config).await?.retention.len() == 4);
+    check(client, ttls, "toDateTime(clicked_at) + toIntervalDay(400)").await
+}
+
 /// What the plan's token relies on: one insert is one part a partition, whatever its size, and
 /// the same token again changes neither the table nor what is fed from it.
 async fn an_insert_is_one_block_and_its_token_counts(server: &Server) -> Result<()> {
@@ -90,16 +108,19 @@ async fn an_insert_is_one_block_and_its_token_counts(server: &Server) -> Result<
         .map(|n| Placed { place: place(n), message: click(n, "pet-the-dogs") })
         .collect();
     for _ in 0..2 {
-        ensure!(sink::insert::insert(&client, "clicks-1", &rows).await?.is_empty());
+        ensure!(sink::insert::insert(&client, "clicks-1", &rows).await.is_empty());
     }
     check(&client, "SELECT count(), uniqExact(click_id) FROM clicks", "120000\t120000").await?;
     let parts = "SELECT count(), sum(rows) FROM system.parts WHERE table = 'clicks' AND database = 'blocks'";
     check(&client, parts, "1\t120000").await?;
     let rows: Vec<_> = (1..=2)
-        .map(|revision| Placed { place: place(0), message: conversion(revision, "pet-the-dogs") })
+        .map(|revision| Placed {
+            place: place(0),
+            message: conversion(0, revision, "pet-the-dogs"),
+        })
         .collect();
     for token in ["a", "a", "b"] {
-        ensure!(sink::insert::insert(&client, token, &rows).await?.is_empty());
+        ensure!(sink::insert::insert(&client, token, &rows).await.is_empty());
     }
     // The third one is a physical repeat: the views show it once.
     check(&client, "SELECT count() FROM conversions", "4").await?;
@@ -114,7 +135,7 @@ async fn every_kind_of_row_arrives_as_it_was_sent(server: &Server, directory: &P
     let decision = Decision {
         postback: Some(postback(1)),
         command: Some(command()),
-        conversions: vec![conversion(1, "pet-the-dogs"), conversion(2, "pet-the-dogs")],
+        conversions: vec![conversion(0, 1, "pet-the-dogs"), conversion(0, 2, "pet-the-dogs")],
     };
     append(&log, Topic::Decisions, 1, &[codec::encode(&decision)]).await?;
     append(&log, Topic::Refused, 0, &[codec::encode(&refusal())]).await?;
@@ -169,6 +190,64 @@ async fn rows_that_are_refused_become_dead_letters(
     check(&client, "SELECT count(), uniqExact(click_id) FROM clicks", "498\t498").await?;
     let dead = "SELECT offset, position(unhex(value_hex), 'click-') > 0, position(error, 'VIOLATED_CONSTRAINT') > 0 FROM dead_letters_unique ORDER BY offset";
     check(&client, dead, "17\t1\t1\n400\t1\t1").await?;
+    sink.stop().await
+}
+
+async fn error_codes_are_what_the_engine_calls_them(server: &Server) -> Result<()> {
+    let client = insert_client(&server.database("default"));
+    for (code, name) in [AWAY_CODES, ROW_CODES, SETUP_CODES].concat() {
+        check(&client, &format!("SELECT errorCodeToName({code})"), name).await?;
+    }
+    Ok(())
+}
+
+/// An error of a kind that is in no list: FUNCTION_THROW_IF_VALUE_IS_NON_ZERO.
+async fn what_nobody_can_explain_is_the_row_only_if_others_are_taken(
+    server: &Server,
+    directory: &Path,
+) -> Result<()> {
+    let config = server.database("unclear");
+    migrate(&config).await?;
+    let client = insert_client(&config);
+    let odd = "ALTER TABLE clicks ADD CONSTRAINT odd CHECK throwIf(offer_id = 'odd') = 0";
+    execute(&client, odd).await?;
+    let log = open_log(&directory.join("unclear"))?;
+    let clicks: Vec<_> =
+        (0..4).map(|n| codec::encode(&click(n, if n == 2 { "odd" } else { "good" }))).collect();
+    append(&log, Topic::Clicks, 0, &clicks).await?;
+    let sink = Sink::start(&config, &log);
+    eventually(&client, "SELECT offset FROM dead_letters_unique", "2").await?;
+    check(&client, "SELECT count() FROM clicks", "3").await?;
+    // Alone, it may as well be ClickHouse: it waits.
+    append(&log, Topic::Clicks, 0, &[codec::encode(&click(9, "odd"))]).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    check(&client, "SELECT count() FROM dead_letters_unique", "1").await?;
+    execute(&client, "ALTER TABLE clicks DROP CONSTRAINT odd").await?;
+    eventually(&client, "SELECT count() FROM clicks", "4").await?;
+    sink.stop().await
+}
+
+/// A table that is away, and one that lost a column, keep the sink waiting and nothing else.
+async fn a_set_up_that_is_wrong_is_waited_out(server: &Server, directory: &Path) -> Result<()> {
+    let config = server.database("setup");
+    migrate(&config).await?;
+    let client = insert_client(&config);
+    let log = open_log(&directory.join("setup"))?;
+    let sink = Sink::start(&config, &log);
+    sink.wait_until_ready().await?;
+    execute(&client, "RENAME TABLE clicks TO elsewhere").await?;
+    append(&log, Topic::Clicks, 0, &[codec::encode(&click(1, "good"))]).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ensure!(!sink.task.is_finished(), "the sink gave up");
+    execute(&client, "RENAME TABLE elsewhere TO clicks").await?;
+    eventually(&client, "SELECT count() FROM clicks", "1").await?;
+    execute(&client, "ALTER TABLE clicks DROP COLUMN sub9").await?;
+    append(&log, Topic::Clicks, 0, &[codec::encode(&click(2, "good"))]).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ensure!(!sink.task.is_finished(), "the sink gave up");
+    execute(&client, "ALTER TABLE clicks ADD COLUMN sub9 String AFTER sub8").await?;
+    eventually(&client, "SELECT count() FROM clicks", "2").await?;
+    check(&client, "SELECT count() FROM dead_letters_unique", "0").await?;
     sink.stop().await
 }
 
@@ -407,140 +486,4 @@ async fn eventually(client: &Client, query: &str, expected: &str) -> Result<()> 
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     check(client, query, expected).await
-}
-
-fn offer(id: &str) -> OfferId {
-    OfferId::new(id).expect("an offer id")
-}
-
-fn tenant() -> TenantId {
-    TenantId::new("brownboots").expect("a tenant id")
-}
-
-fn advertiser() -> AdvertiserId {
-    AdvertiserId::new("brain-games").expect("an advertiser id")
-}
-
-fn publisher() -> PublisherId {
-    PublisherId::new("rewards").expect("a publisher id")
-}
-
-fn share() -> ShareId {
-    ShareId::new("dogs-rewards").expect("a share id")
-}
-
-fn subs() -> SubIds {
-    let mut subs = SubIds::default();
-    subs.0[0] = Some("ä\tb".into());
-    subs.0[14] = Some("last".into());
-    subs
-}
-
-fn click(number: u64, offer_id: &str) -> Click {
-    Click {
-        click_id: format!("click-{number}"),
-        tenant: tenant(),
-        advertiser_id: advertiser(),
-        offer_id: offer(offer_id),
-        root_offer_id: offer(offer_id),
-        share_id: share(),
-        publisher_id: publisher(),
-        clicked_at: RECEIVED_AT,
-        country: Some("DE".to_owned()),
-        platform: Some(Platform::Ios),
-        subs: subs(),
-        offer_version: 3,
-        test: false,
-        flags: vec![Flag::UnknownCountry],
-    }
-}
-
-fn postback_id(number: u64) -> PostbackId {
-    PostbackId(Uuid::from_u64_pair(0x0189_0000_0000_7000, 0x8000_0000_0000_0000 | number))
-}
-
-fn conversion_id(offer_id: &str) -> ConversionId {
-    ConversionId::from_hash(&offer(offer_id), [0; 16])
-}
-
-fn postback(number: u64) -> PostbackOutcome {
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    PostbackOutcome {
-        postback_id: postback_id(number),
-        tenant: tenant(),
-        advertiser_id: advertiser(),
-        received_at: RECEIVED_AT,
-        click_id: "click-7".to_owned(),
-        event_id: "s2s_level 200".to_owned(),
-        outcome: Outcome::Accepted,
-        reason: None,
-        conversion_id: Some(conversion_id("pet-the-dogs")),
-        offer_id: Some(offer("pet-the-dogs")),
-        publisher_id: Some(publisher()),
-        parameters: vec![pair("a", "1"), pair("a", "2"), pair("b", "x")],
-        flags: vec![Flag::RepeatedParameter],
-        test: false,
-        config_version: 3,
-    }
-}
-
-fn conversion(revision: u32, offer_id: &str) -> Conversion {
-    let held = revision == 1;
-    Conversion {
-        conversion_id: conversion_id(offer_id),
-        revision,
-        click_id: "click-7".into(),
-        clicked_at: RECEIVED_AT,
-        tenant: tenant(),
-        advertiser_id: advertiser(),
-        offer_id: offer(offer_id),
-        root_offer_id: offer(offer_id),
-        share_id: share(),
-        publisher_id: publisher(),
-        event_id: EventId::new("s2s_level 200").expect("an event id"),
-        event_name: "Level 200".into(),
-        sequence: None,
-        status: if held { ConversionStatus::Pending } else { ConversionStatus::Success },
-        reason: held.then_some(Reason::Hold),
-        note: String::new(),
-        received_at: RECEIVED_AT,
-        due_at: held.then(|| RECEIVED_AT.plus_ms(1_000)),
-        decided_at: RECEIVED_AT,
-        revenue: Micros(1_250_000),
-        payout: Micros(-1),
-        currency: Currency::USD,
-        reward: Micros(50_000_000),
-        reward_unit: "coins".into(),
-        sale_amount: None,
-        sale_currency: None,
-        transaction_id: None,
-        offer_version: 3,
-        country: None,
-        platform: None,
-        subs: subs(),
-        test: false,
-        flags: Vec::new(),
-        postback_id: Some(postback_id(1)),
-    }
-}
-
-fn command() -> CommandOutcome {
-    CommandOutcome {
-        command_id: Uuid::from_u128(1),
-        conversion_id: conversion_id("pet-the-dogs"),
-        effect: CommandEffect::Applied,
-        decided_at: RECEIVED_AT,
-    }
-}
-
-fn refusal() -> Refusal {
-    Refusal {
-        refusal_id: Uuid::from_u128(2),
-        refused_at: RECEIVED_AT,
-        tenant: None,
-        address: "203.0.113.9".to_owned(),
-        host: "api.nobody.example".to_owned(),
-        mismatch: Mismatch::Segments,
-        parameters: vec![("cnv_event_id".to_owned(), "Install".to_owned())],
-    }
 }

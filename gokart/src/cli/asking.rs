@@ -1,6 +1,6 @@
 //! The commands that do one thing and end. All but `migrate` talk to the admin API.
 
-use super::flags::ClickHouse;
+use super::flags::{ClickHouse, RowRetention};
 use super::parse;
 use super::reports::{Report, Traffic};
 use clap::{Args, Subcommand, ValueEnum};
@@ -44,7 +44,8 @@ pub enum Ask {
     #[command(after_long_help = "Example:\n  gokart refused --tenant brownboots --limit 20")]
     Refused(Refused),
     /// Bring ClickHouse's tables up to date.
-    #[command(after_long_help = "Example:\n  gokart migrate --clickhouse http://clickhouse:8123")]
+    #[command(after_long_help = "Example:\n  gokart migrate --clickhouse http://clickhouse:8123 \
+        --table-retention clicks=180d,postbacks=forever")]
     Migrate(Migrate),
 }
 
@@ -342,6 +343,8 @@ pub struct Refused {
 pub struct Migrate {
     #[command(flatten)]
     pub clickhouse: ClickHouse,
+    #[command(flatten)]
+    pub retention: RowRetention,
     /// Data directory in which an embedded ClickHouse's token is looked for.
     #[arg(long, env = "GOKART_DATA", value_name = "DIR", default_value = ".gokart")]
     pub data: PathBuf,

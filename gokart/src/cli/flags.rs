@@ -165,6 +165,18 @@ pub struct ClickHouse {
     pub clickhouse_cluster: Option<String>,
 }
 
+/// How long ClickHouse keeps rows.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "ClickHouse")]
+pub struct RowRetention {
+    /// How long ClickHouse keeps the rows of clicks, postbacks, conversions, refused, dead_letters
+    /// and commands, in days or `forever`. Not named: clicks and postbacks 400d, refused and
+    /// dead_letters 90d, the others forever.
+    #[arg(long, env = "GOKART_TABLE_RETENTION", value_name = "TABLE=TIME,…", default_value = "",
+        hide_default_value = true, value_parser = parse::table_retention)]
+    pub table_retention: sink::TableRetention,
+}
+
 /// The master keys from which credentials and click ids are derived.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Keys")]

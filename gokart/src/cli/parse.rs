@@ -66,6 +66,11 @@ pub fn time_zone(text: &str) -> Result<String, String> {
         .map_err(|_| format!("{text:?} is not a time zone: write e.g. UTC or Europe/Berlin"))
 }
 
+/// How long ClickHouse keeps rows: `clicks=400d,postbacks=forever`.
+pub fn table_retention(text: &str) -> Result<sink::TableRetention, String> {
+    sink::TableRetention::parse(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,8 @@
 //! The long-running commands.
 
-use super::flags::{ClickHouse, Data, Disk, Domains, EventLog, Keys, Metrics, Retention, Topics};
+use super::flags::{
+    ClickHouse, Data, Disk, Domains, EventLog, Keys, Metrics, Retention, RowRetention, Topics,
+};
 use super::parse;
 use clap::Args;
 use std::net::SocketAddr;
@@ -184,6 +186,8 @@ pub struct SinkSettings {
     #[arg(long, env = "GOKART_FLUSH_AGE", value_name = "TIME", default_value = "200ms",
         value_parser = parse::duration)]
     pub flush_age: Duration,
+    #[command(flatten)]
+    pub rows: RowRetention,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -10,6 +10,7 @@ const WRITE_TOKEN: &str = "warehouse-write.token";
 
 pub async fn run(ask: &Migrate) -> Result<(), Failure> {
     let mut config = settings::clickhouse(&ask.clickhouse).map_err(failure)?;
+    config.retention = ask.retention.table_retention.clone();
     if config.password.is_none() {
         // Without one given, an embedded ClickHouse of this machine is meant, if there is one.
         config.password =
@@ -24,6 +25,10 @@ pub async fn run(ask: &Migrate) -> Result<(), Failure> {
         0 => format!("All {} files were there already.\n", report.present),
         count => format!("{count} files applied, {} were there already.\n", report.present),
     });
+    for statement in &report.retention {
+        text.push_str(&format!("{statement}\n"));
+    }
+    text.push_str(&format!("Rows are kept: {}.\n", config.retention));
     output::print(&text)
 }
 

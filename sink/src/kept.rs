@@ -1,0 +1,93 @@
+//! Whether ClickHouse has what it says it has taken. It notes an insert's token before the part that
+//! came with it is in place; killed between the two, it knows the token and does not have the rows,
+//! and drops them when they come again under it. So after a crash the sink looks for the rows
+//! themselves, by their identity, and brings again what is not there.
+
+use crate::backoff::Backoff;
+use crate::client::problem;
+use crate::decode::Placed;
+use crate::rows::Record;
+use clickhouse::Client;
+use clickhouse::error::Error as ClientError;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+
+/// A table in which a row of kind `M` must be found.
+pub struct Kept<M> {
+    pub table: &'static str,
+    /// The identity as text, the same from a message and in SQL.
+    pub identity: fn(&M) -> String,
+    pub identity_sql: &'static str,
+    /// A row of this rank or a higher one is enough: the table may keep only the highest.
+    pub rank: fn(&M) -> u32,
+    pub rank_sql: &'static str,
+}
+
+/// The indexes of those rows that are not in every table where they must be, having been inserted
+/// at `since_ms` (Unix milliseconds, of ClickHouse's clock) or later. Asks until it is answered.
+pub async fn missing<M: Record>(client: &Client, rows: &[Placed<M>], since_ms: i64) -> Vec<usize> {
+    let mut all = Vec::new();
+    for kept in M::KEPT {
+        let mut backoff = Backoff::default();
+        loop {
+            match missing_from(client, kept, rows, since_ms).await {
+                Ok(indexes) => {
+                    all.extend(indexes);
+                    break;
+                }
+                Err(error) => {
+                    metrics::counter!("gokart_sink_retries_total", "what" => "look").increment(1);
+                    let (table, problem) = (kept.table, problem(&error));
+                    tracing::warn!(table, problem, "ClickHouse cannot be asked; trying again");
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+async fn missing_from<M: Record>(
+    client: &Client,
+    kept: &Kept<M>,
+    rows: &[Placed<M>],
+    since_ms: i64,
+) -> Result<Vec<usize>, ClientError> {
+    let key =
+        |row: &Placed<M>| (short_hash(&(kept.identity)(&row.message)), (kept.rank)(&row.message));
+    let keys: Vec<(u64, u32)> = rows.iter().map(key).collect();
+    // The highest rank that was found of each that is looked for.
+    let mut found: HashMap<u64, Option<u32>> = keys.iter().map(|(hash, _)| (*hash, None)).collect();
+    let Kept { table, identity_sql, rank_sql, .. } = kept;
+    let query = format!(
+        "SELECT reinterpretAsUInt64(substring(SHA256({identity_sql}), 1, 8)), toUInt32({rank_sql}) \
+         FROM {table} WHERE inserted_at >= fromUnixTimestamp64Milli({since_ms}, 'UTC')"
+    );
+    let mut cursor = client.query_raw(&query).fetch::<(u64, u32)>()?;
+    while let Some((hash, rank)) = cursor.next().await? {
+        if let Some(highest) = found.get_mut(&hash) {
+            *highest = (*highest).max(Some(rank));
+        }
+    }
+    let is_missing = |(hash, rank): &(u64, u32)| found.get(hash).copied().flatten() < Some(*rank);
+    Ok(keys.iter().enumerate().filter(|(_, key)| is_missing(key)).map(|(index, _)| index).collect())
+}
+
+/// The first eight bytes, as ClickHouse reads them.
+fn short_hash(text: &str) -> u64 {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_as_clickhouse_has_it() {
+        // SELECT reinterpretAsUInt64(substring(SHA256('abc'), 1, 8))
+        assert_eq!(short_hash("abc"), 0xeacf_018f_bf16_78ba);
+    }
+}
