@@ -99,7 +99,7 @@ pub const SETUP_CODES: &[(u32, &str)] = &[
     (81, "UNKNOWN_DATABASE"),
     (115, "UNKNOWN_SETTING"),
     (164, "READONLY"), // the user may not write
-    (170, "CLUSTER_DOESNT_EXIST"),
+    (701, "CLUSTER_DOESNT_EXIST"),
     (180, "THERE_IS_NO_PROFILE"),
     (192, "UNKNOWN_USER"),
     (193, "WRONG_PASSWORD"),

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use warehouse::{Limits, WarehouseConfig};
 
 const WRITE_TOKEN: &str = "write-token-of-this-test";
+const KEEP_ALL: &str = "clicks=forever,postbacks=forever,refused=forever,dead_letters=forever";
 /// Tries, 20 ms apart, before something counts as never going to happen.
 const TRIES: usize = 3_000;
 
@@ -60,7 +61,7 @@ async fn migrations_are_applied_once_and_never_changed(server: &Server) -> Resul
     let again = migrate(&config).await?;
     ensure!((again.applied.len(), again.present) == (0, files), "{again:?}");
     let client = insert_client(&config);
-    rows_are_kept_as_long_as_is_said(&config, &client).await?;
+    rows_are_kept_as_long_as_is_said(&config).await?;
     execute(
         &client,
         "INSERT INTO migrations (number, name, sha256) VALUES (99, '0099_new.sql', 'x')",
@@ -76,10 +77,10 @@ async fn migrations_are_applied_once_and_never_changed(server: &Server) -> Resul
 }
 
 /// A retention is applied when it differs, only then, and old rows really go.
-async fn rows_are_kept_as_long_as_is_said(
-    config: &ClickHouseConfig,
-    client: &Client,
-) -> Result<()> {
+async fn rows_are_kept_as_long_as_is_said(config: &ClickHouseConfig) -> Result<()> {
+    let client = &insert_client(config);
+    let config = ClickHouseConfig { retention: TableRetention::default(), ..config.clone() };
+    ensure!(migrate(&config).await?.retention.len() == 7);
     let ttls = "SELECT extract(engine_full, ' TTL (.*?) SETTINGS') FROM system.tables WHERE database = 'migrations' AND name IN ('clicks', 'conversions', 'conversions_latest') AND engine_full LIKE '% TTL %' ORDER BY name";
     check(client, ttls, "toDateTime(clicked_at) + toIntervalDay(400)").await?;
     let mut shorter = config.clone();
@@ -93,7 +94,7 @@ async fn rows_are_kept_as_long_as_is_said(
     execute(client, rows).await?;
     execute(client, "OPTIMIZE TABLE clicks FINAL").await?;
     eventually(client, "SELECT click_id FROM clicks", "0").await?;
-    ensure!(migrate(config).await?.retention.len() == 4);
+    ensure!(migrate(&config).await?.retention.len() == 4);
     check(client, ttls, "toDateTime(clicked_at) + toIntervalDay(400)").await
 }
 
@@ -382,6 +383,8 @@ impl Server {
             user: Some("default".to_owned()),
             password: Some(WRITE_TOKEN.to_owned()),
             database: name.to_owned(),
+            // What the tests insert is old, and gets older.
+            retention: TableRetention::parse(KEEP_ALL).expect("a retention"),
             ..ClickHouseConfig::new(&self.url)
         }
     }

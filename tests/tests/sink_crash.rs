@@ -10,6 +10,7 @@ use eventlog::local::{LocalConfig, LocalLog};
 use eventlog::{EventLog, GroupEvent, Record};
 use schemas::{Decision, Topic, codec};
 use serde_json::Value;
+use sink::TableRetention;
 use sink::client::insert_client;
 use sink::decode::{Place, Placed};
 use sink::plan::{OffsetRange, Plan};
@@ -30,6 +31,7 @@ const PARTITIONS: u32 = 4;
 /// Clicks, and as many decisions, each of a postback and a conversion.
 const RECORDS: u64 = 40_000;
 const KILLS: u64 = 8;
+const KEEP_ALL: &str = "clicks=forever,postbacks=forever";
 /// Records of one append.
 const APPEND: u64 = 2_000;
 /// Small enough for a kill to hit an insert, large enough for an insert to take a while.
@@ -231,7 +233,8 @@ impl World {
     /// Merging collapses repeats: without it, what is counted is what was written.
     async fn make_tables_that_never_merge(&mut self) -> Result<()> {
         self.start_warehouse().await?;
-        let config = self.clickhouse()?;
+        let mut config = self.clickhouse()?;
+        config.retention = TableRetention::parse(KEEP_ALL).map_err(anyhow::Error::msg)?;
         sink::migrate(&config).await?;
         let client = insert_client(&config);
         for table in ["clicks", "postbacks", "conversions", "conversions_latest"] {
@@ -279,6 +282,8 @@ impl World {
         if role != "warehouse" {
             push("--flush-rows", FLUSH_ROWS.to_owned());
             push("--partitions", PARTITIONS.to_string());
+            // What is inserted is old, and gets older.
+            push("--table-retention", KEEP_ALL.to_owned());
         }
         match (&self.shape, role) {
             (_, "up") => {
