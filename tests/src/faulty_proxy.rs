@@ -90,7 +90,7 @@ impl FaultyProxy {
 }
 
 fn fate(random: &mut Random) -> Fate {
-    let z = random.next();
+    let z = random.number();
     match z % 6 {
         0 => Fate::Whole,
         1 => Fate::AtOnce,
