@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use eventlog::Record;
+use rules::invariants::{Invariant, Violation};
 use rules::{Decided, DecisionView, Scratch};
 use schemas::codec::{encode, encode_as};
 use schemas::{Availability, Decision, Reason, Topic, UnixMillis};
@@ -10,12 +11,19 @@ use schemas::{Availability, Decision, Reason, Topic, UnixMillis};
 const RECORD_BYTES_SPLIT: usize = 512 * 1024;
 const _: () = assert!(RECORD_BYTES_SPLIT < eventlog::limits::RECORD_BYTES_MAX);
 
+/// Log lines about violations in one commit: wrong state shows at every postback it meets.
+const VIOLATIONS_LOGGED_MAX: usize = 10;
+
 /// The records of one commit, and the buffers they are made in.
 pub(crate) struct Outputs {
     partition: u32,
     /// The time of the records that come next.
     pub(crate) at: UnixMillis,
     pub(crate) records: Vec<(Topic, u32, Record)>,
+    /// Postbacks and commands whose outcome has been told.
+    pub(crate) outcomes: usize,
+    /// Violations that were logged in this commit; all of them are counted.
+    logged: usize,
     buffer: Vec<u8>,
     scratch: Scratch,
 }
@@ -26,6 +34,8 @@ impl Outputs {
             partition,
             at: UnixMillis(0),
             records: Vec::new(),
+            outcomes: 0,
+            logged: 0,
             buffer: Vec::new(),
             scratch: Scratch::default(),
         }
@@ -36,6 +46,35 @@ impl Outputs {
     fn push(&mut self, value: Bytes) {
         let record = Record { key: Bytes::new(), value, at: self.at };
         self.records.push((Topic::Decisions, self.partition, record));
+    }
+
+    /// Counts and logs what must never be seen. The decision stands: its partition is other
+    /// people's, too, and would meet the same input again after a restart.
+    pub(crate) fn report(&mut self, violation: &Violation<'_>) {
+        let Violation { invariant, conversion_id, postback_id } = violation;
+        metrics::counter!("gokart_processor_invariant_violations_total", "invariant" => invariant.code())
+            .increment(1);
+        if self.logged == VIOLATIONS_LOGGED_MAX {
+            return;
+        }
+        self.logged += 1;
+        let conversion_id = conversion_id.map(|id| id.to_string()).unwrap_or_default();
+        let postback_id = postback_id.map(|id| id.to_string()).unwrap_or_default();
+        tracing::error!(
+            partition = self.partition,
+            invariant = invariant.code(),
+            %conversion_id,
+            %postback_id,
+            "an invariant is broken: {invariant}; the decision stands, look at it with `gokart explain`"
+        );
+    }
+}
+
+/// Lets every invariant show in the metrics before the first violation, so that an alert sees it.
+pub(crate) fn describe_violations() {
+    for invariant in Invariant::ALL {
+        metrics::counter!("gokart_processor_invariant_violations_total", "invariant" => invariant.code())
+            .increment(0);
     }
 }
 
@@ -58,6 +97,7 @@ fn split(mut decision: Decision) -> Vec<Vec<u8>> {
 impl Decided for Outputs {
     /// Counts it, too: the rules themselves count nothing.
     fn decision(&mut self, decision: &DecisionView<'_>) {
+        self.outcomes += usize::from(decision.postback.is_some() || decision.command.is_some());
         if let Some(postback) = &decision.postback {
             let reason = postback.reason.map_or("", Reason::code);
             metrics::counter!("gokart_postbacks_decided_total", "outcome" => postback.outcome.code(), "reason" => reason).increment(1);
@@ -81,6 +121,10 @@ impl Decided for Outputs {
         let key = availability.scope.key().into();
         let record = Record { key, value: encode(availability).into(), at: self.at };
         self.records.push((Topic::Availability, 0, record));
+    }
+
+    fn violated(&mut self, violation: &Violation<'_>) {
+        self.report(violation);
     }
 
     fn scratch(&mut self) -> &mut Scratch {

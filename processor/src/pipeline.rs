@@ -14,7 +14,8 @@ use crate::{ProcessorConfig, ProcessorError};
 use bytes::Bytes;
 use eventlog::{Batch, Commit, OwnedPartition, PartitionState, ReadLimit, Record, StoredRecord};
 use keyring::Keyring;
-use rules::{MoreDue, StepInput, Store};
+use rules::invariants::{Violation, check_outcomes};
+use rules::{MoreDue, StepInput, Stepped, Store};
 use schemas::codec::encode;
 use schemas::{Catalog, DeadLetter, Input, OfferId, Topic, UnixMillis, topic::partition_of};
 use service::{Clock, Shutdown};
@@ -291,8 +292,11 @@ impl Worker<'_> {
         match step_input {
             Ok(step_input) => {
                 self.out.at = now;
-                rules::step(&mut self.store, self.catalog, step_input, now, &mut self.out)
-                    .map_err(|e| ProcessorError::from_state(self.partition, e))?;
+                let told = self.out.outcomes;
+                let stepped =
+                    rules::step(&mut self.store, self.catalog, step_input, now, &mut self.out)
+                        .map_err(|e| ProcessorError::from_state(self.partition, e))?;
+                self.check_outcomes(input, stepped, self.out.outcomes - told);
             }
             // This worker does not own the offer's caps and budget.
             Err(home) => self.dead_letter(
@@ -304,6 +308,17 @@ impl Worker<'_> {
             ),
         }
         Ok(())
+    }
+
+    /// Every input that is decided has one outcome.
+    fn check_outcomes(&mut self, input: &Input, stepped: Stepped, told: usize) {
+        if let Err(invariant) = check_outcomes(stepped, told) {
+            let postback_id = match input {
+                Input::Postback(postback) => Some(postback.postback_id),
+                Input::Command(_) | Input::ClickDetails(_) => None,
+            };
+            self.out.report(&Violation { invariant, conversion_id: None, postback_id });
+        }
     }
 
     /// Puts a record aside, with its position and the reason; it never blocks its partition.

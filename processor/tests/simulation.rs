@@ -146,6 +146,13 @@ fn these_stories_end_well() {
     }
 }
 
+/// An ingester's clock was ahead across midnight: what it took used up a day that had not begun, and
+/// nobody was told when it did.
+#[test]
+fn a_day_that_begins_used_up_is_told() {
+    check(1_612, 400);
+}
+
 #[test]
 fn wrongly_built_pipelines_are_found_out() {
     for flaw in Flaw::ALL {

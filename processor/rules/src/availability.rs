@@ -6,9 +6,12 @@ use crate::keys::{self, EventHash};
 use crate::output::{Decided, Scratch};
 use crate::periods;
 use crate::store::{Damaged, Store};
+use crate::timer_keys::{self, Timer};
 use crate::wire::{Reader, put_zigzag};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use schemas::{
-    Availability, AvailabilityScope, Caps, Catalog, Event, Offer, OfferId, Reason, Share,
+    Availability, AvailabilityScope, Caps, Catalog, Event, Micros, Offer, OfferId, Reason, Share,
     UnixMillis,
 };
 
@@ -16,6 +19,10 @@ const WHAT: &str = "a budget";
 const AVAILABLE: u8 = 0;
 const CAP: u8 = 1;
 const BUDGET: u8 = 2;
+/// The bits in which one of them stands.
+const PUBLISHED: u8 = 3;
+const MARK_UNTIL: u8 = 1 << 2;
+const MARK_AHEAD: u8 = 1 << 3;
 
 /// Why clicks are not welcome, and until when if that ends by itself.
 type Exhausted = (Reason, Option<UnixMillis>);
@@ -28,35 +35,56 @@ pub struct ScopeState {
     pub reserved_micros: i64,
     /// What was last published.
     published: Option<Exhausted>,
+    /// The last day in which something was counted before it had begun, until it begins: an
+    /// ingester's clock can be ahead of the partition's across midnight.
+    ahead: Option<Date>,
 }
 
 impl ScopeState {
     fn decode(value: &[u8]) -> Result<Self, Damaged> {
         let mut reader = Reader::new(value, WHAT);
         let reserved_micros = reader.zigzag()?;
-        let published = match reader.byte()? {
+        let marks = reader.byte()?;
+        let has = |mark: u8| marks & mark != 0;
+        let until = if has(MARK_UNTIL) { Some(UnixMillis(reader.zigzag()?)) } else { None };
+        let published = match marks & PUBLISHED {
             AVAILABLE => None,
-            code @ (CAP | BUDGET) => {
-                let reason = if code == CAP { Reason::CapReached } else { Reason::BudgetExhausted };
-                let until = if reader.is_empty() { None } else { Some(reader.zigzag()?) };
-                Some((reason, until.map(UnixMillis)))
-            }
+            CAP => Some((Reason::CapReached, until)),
+            BUDGET => Some((Reason::BudgetExhausted, until)),
             _ => return Err(reader.damaged()),
         };
-        Ok(Self { reserved_micros, published })
+        let ahead = if has(MARK_AHEAD) {
+            let [year_high, year_low, month, day] = reader.array()?;
+            let year = i16::from_be_bytes([year_high, year_low]);
+            let date = Date::new(year, month.cast_signed(), day.cast_signed());
+            Some(date.map_err(|_| reader.damaged())?)
+        } else {
+            None
+        };
+        Ok(Self { reserved_micros, published, ahead })
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         put_zigzag(out, self.reserved_micros);
-        match self.published {
-            None => out.push(AVAILABLE),
-            Some((reason, until)) => {
-                out.push(if reason == Reason::CapReached { CAP } else { BUDGET });
-                if let Some(until) = until {
-                    put_zigzag(out, until.0);
-                }
+        let mut marks = match self.published {
+            None => AVAILABLE,
+            Some((Reason::CapReached, _)) => CAP,
+            Some(_) => BUDGET,
+        };
+        let until = self.published.and_then(|(_, until)| until);
+        for (set, mark) in [(until.is_some(), MARK_UNTIL), (self.ahead.is_some(), MARK_AHEAD)] {
+            if set {
+                marks |= mark;
             }
+        }
+        out.push(marks);
+        if let Some(until) = until {
+            put_zigzag(out, until.0);
+        }
+        if let Some(day) = self.ahead {
+            out.extend_from_slice(&day.year().to_be_bytes());
+            out.extend([day.month().cast_unsigned(), day.day().cast_unsigned()]);
         }
     }
 
@@ -100,6 +128,11 @@ fn lowest_level(offer: &Offer) -> impl Iterator<Item = &Event> {
 /// The least that one more conversion can cost; none when nothing costs anything.
 fn cheapest_micros(offer: &Offer) -> Option<i64> {
     offer.events.iter().map(|event| event.revenue.0).filter(|micros| *micros > 0).min()
+}
+
+/// Whether a budget can pay so much more. What is too large a sum for its number is never paid.
+pub fn fits(reserved_micros: i64, more_micros: i64, budget: Micros) -> bool {
+    reserved_micros.checked_add(more_micros).is_some_and(|sum| sum <= budget.0)
 }
 
 /// Whether anything at this scope can be used up.
@@ -165,6 +198,16 @@ fn refresh<S: Store>(
     } else {
         None
     };
+    if let Some(day) = state.ahead {
+        let zone = periods::zone(&offer.time_zone);
+        if day <= periods::day_of(now, &zone) {
+            state.ahead = None;
+            state.save(store, scratch, scope)?;
+        } else {
+            // Its zone may have been configured anew since.
+            look_again(store, scratch, scope, day, &zone)?;
+        }
+    }
     if exhausted != state.published {
         state.published = exhausted;
         state.save(store, scratch, scope)?;
@@ -178,6 +221,52 @@ fn refresh<S: Store>(
     Ok(())
 }
 
+/// Something was counted at a scope in a day that has not begun: nothing may change there until it
+/// begins, so a timer looks then.
+pub fn count_ahead<S: Store>(
+    store: &mut S,
+    scratch: &mut Scratch,
+    scope: &AvailabilityScope,
+    day: Date,
+    zone: &TimeZone,
+) -> Result<(), S::Error> {
+    let mut state = ScopeState::load(store, scratch, scope)?;
+    if state.ahead.is_none_or(|known| known < day) {
+        state.ahead = Some(day);
+        state.save(store, scratch, scope)?;
+    }
+    look_again(store, scratch, scope, day, zone)
+}
+
+fn look_again<S: Store>(
+    store: &mut S,
+    scratch: &mut Scratch,
+    scope: &AvailabilityScope,
+    day: Date,
+    zone: &TimeZone,
+) -> Result<(), S::Error> {
+    put_key(&mut scratch.key, scope);
+    let due = periods::day_start(day, zone);
+    timer_keys::arm(store, &mut scratch.value, due, Timer::DayBegins(&scratch.key))
+}
+
+/// The timer of [`count_ahead`]: the day begins, perhaps used up already. `key`: the scope's.
+pub fn day_begins<S: Store>(
+    store: &mut S,
+    scratch: &mut Scratch,
+    catalog: &Catalog,
+    key: &[u8],
+    now: UnixMillis,
+    out: &mut impl Decided,
+) -> Result<(), S::Error> {
+    let mut reader = Reader::new(key, WHAT);
+    if reader.byte()? != keys::SCOPE {
+        return Err(reader.damaged().into());
+    }
+    let scope = counters::read_scope(&mut reader)?;
+    refresh(store, scratch, catalog, &scope, now, out)
+}
+
 fn exhausted<S: Store>(
     store: &mut S,
     scratch: &mut Scratch,
@@ -189,7 +278,7 @@ fn exhausted<S: Store>(
 ) -> Result<Option<Exhausted>, S::Error> {
     if let (AvailabilityScope::RootOffer(_), Some(budget)) = (scope, offer.budget) {
         let needed = cheapest_micros(offer).unwrap_or(1);
-        if state.reserved_micros.saturating_add(needed) > budget.0 {
+        if !fits(state.reserved_micros, needed, budget) {
             return Ok(Some((Reason::BudgetExhausted, None)));
         }
     }

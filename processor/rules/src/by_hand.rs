@@ -75,6 +75,8 @@ impl<S: Store> Case<'_, '_, S> {
         let event = &event_of.event().id;
         if !kind.reserves() {
             if self.room(index, event)? == Room::Free {
+                // It may have been approved past a limit before, and rejected since.
+                self.state.records[index].flags.remove(Flag::OverLimit);
                 self.take(index, event)?;
             } else if over_limit {
                 self.state.records[index].over_limit = true;

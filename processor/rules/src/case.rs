@@ -5,6 +5,7 @@ use crate::context;
 use crate::flags::FlagSet;
 use crate::identity::{self, Occurrence, Subject};
 use crate::keys::{self, ClickSlot, EventHash};
+use crate::laws::{Breach, Ledger};
 use crate::output::{Decided, Scratch};
 use crate::record::Record;
 use crate::revisions::{Revisions, Row, Subs};
@@ -47,6 +48,10 @@ pub struct Case<'w, 'a, S: Store> {
     pub limits_touched: bool,
     /// Where the click's sub-ids are, once a row needed them.
     pub subs: Option<Subs>,
+    /// What was counted and spent, to be held against the rows.
+    pub ledger: Ledger,
+    /// Laws that were broken; empty, unless this code or the state is wrong.
+    pub broken: Vec<Breach>,
 }
 
 /// An offer's version and an event of it.
@@ -108,12 +113,15 @@ impl<'w, 'a, S: Store> Case<'w, 'a, S> {
             lost_levels,
             limits_touched: false,
             subs: None,
+            ledger: Ledger::default(),
+            broken: Vec::new(),
         })
     }
 
     /// Writes the click's state if it changed, and publishes what became used up or free. Gives
     /// the revisions, to be told and then recycled.
     pub fn close(mut self, out: &mut impl Decided) -> Result<Revisions<'a>, S::Error> {
+        self.tell_breaches(out);
         if self.limits_touched {
             self.refresh_availability(out)?;
         }

@@ -120,7 +120,7 @@ impl<S: Store> Case<'_, '_, S> {
         record.happened_at = facts.happened_at;
         record.terms_version = terms_version;
         record.sale = facts.sale;
-        record.transaction = facts.transaction.map(Text::from);
+        record.transaction = facts.transaction.map(Text::transaction);
         record.flags = facts.flags;
     }
 

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use schemas::offer::DURATION_MS_MAX;
 use schemas::time::DAY_MS;
-use schemas::{AvailabilityScope, Caps, UnixMillis};
+use schemas::{AvailabilityScope, Caps, OfferId, ShareId, UnixMillis};
 
 const DAYS_MAX: usize = 31;
 /// In the place of the month: the count over all time.
@@ -38,6 +38,19 @@ pub fn put_scope(key: &mut Vec<u8>, scope: &AvailabilityScope) {
     };
     key.push(tag);
     put_text(key, id);
+}
+
+/// Reads what [`put_scope`] wrote.
+pub fn read_scope(reader: &mut Reader<'_>) -> Result<AvailabilityScope, Damaged> {
+    let tag = reader.byte()?;
+    let id = reader.text()?;
+    let damaged = |_| reader.damaged();
+    Ok(match tag {
+        0 => AvailabilityScope::RootOffer(OfferId::new(id).map_err(damaged)?),
+        1 => AvailabilityScope::Offer(OfferId::new(id).map_err(damaged)?),
+        2 => AvailabilityScope::Share(ShareId::new(id).map_err(damaged)?),
+        _ => return Err(reader.damaged()),
+    })
 }
 
 fn put_key(key: &mut Vec<u8>, scope: &AvailabilityScope, event: EventHash, month: u32) {
@@ -151,14 +164,15 @@ pub fn add<S: Store>(
     write(store, scratch, scope, event, TOTAL, &[total + 1])
 }
 
-/// Gives back one that was counted on a day. Of a period that is long over, only the total.
+/// Gives back one that was counted on a day. Of a period that is long over, only the total. False
+/// when the total knows of none that could be given back.
 pub fn subtract<S: Store>(
     store: &mut S,
     scratch: &mut Scratch,
     scope: &AvailabilityScope,
     event: EventHash,
     day: Date,
-) -> Result<(), S::Error> {
+) -> Result<bool, S::Error> {
     let month = periods::month_number(day);
     if let Some(mut counts) = read(store, scratch, scope, event, month)? {
         let count = &mut counts[place(day)];
@@ -166,7 +180,8 @@ pub fn subtract<S: Store>(
         write(store, scratch, scope, event, month, &counts)?;
     }
     let total = read(store, scratch, scope, event, TOTAL)?.unwrap_or_default()[0];
-    write(store, scratch, scope, event, TOTAL, &[total.saturating_sub(1)])
+    write(store, scratch, scope, event, TOTAL, &[total.saturating_sub(1)])?;
+    Ok(total > 0)
 }
 
 /// Whether one more would be too many.
@@ -176,6 +191,16 @@ pub fn is_reached(caps: &Caps, used: &Used) -> bool {
         || full(caps.weekly, used.week)
         || full(caps.monthly, used.month)
         || full(caps.total, used.total)
+}
+
+/// Whether there are more than there may be: never so after one was counted for which there was
+/// room.
+pub fn is_exceeded(caps: &Caps, used: &Used) -> bool {
+    let over = |cap: Option<u64>, used: u64| cap.is_some_and(|cap| used > cap);
+    over(caps.daily, used.day)
+        || over(caps.weekly, used.week)
+        || over(caps.monthly, used.month)
+        || over(caps.total, used.total)
 }
 
 /// When there is room again by itself: never, when the total is used up or a cap is 0.

@@ -11,6 +11,10 @@ impl FlagSet {
         self.0 |= 1 << flag as u64;
     }
 
+    pub fn remove(&mut self, flag: Flag) {
+        self.0 &= !(1 << flag as u64);
+    }
+
     pub fn has(self, flag: Flag) -> bool {
         self.0 & (1 << flag as u64) != 0
     }

@@ -4,6 +4,7 @@
 use crate::availability::{self, ScopeState};
 use crate::case::Case;
 use crate::counters;
+use crate::invariants::Invariant;
 use crate::keys::EventHash;
 use crate::kind::Kind;
 use crate::output::Decided;
@@ -111,17 +112,24 @@ impl<S: Store> Case<'_, '_, S> {
                 return Ok(Room::CapReached);
             }
         }
-        let root = self.catalog.offer(self.click.root_offer.as_str());
-        if let Some(budget) = root.and_then(|root| root.budget) {
-            let cost = self.cost(index);
-            let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
-            let state = ScopeState::load(self.store, self.scratch, &scope)?;
-            if cost.0 > 0 && state.reserved_micros.saturating_add(cost.0) > budget.0 {
-                self.limits_touched = true;
-                return Ok(Room::BudgetExhausted);
-            }
+        if !self.is_paid_for(self.cost(index).0)? {
+            self.limits_touched = true;
+            return Ok(Room::BudgetExhausted);
         }
         Ok(Room::Free)
+    }
+
+    /// Whether the root offer's budget has so much more. Without a budget, only what would make the
+    /// sum larger than its number is refused: it must come out right when it is given back.
+    fn is_paid_for(&mut self, cost_micros: i64) -> Result<bool, S::Error> {
+        if cost_micros <= 0 {
+            return Ok(true);
+        }
+        let root = self.catalog.offer(self.click.root_offer.as_str());
+        let budget = root.and_then(|root| root.budget).unwrap_or(Micros(i64::MAX));
+        let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
+        let state = ScopeState::load(self.store, self.scratch, &scope)?;
+        Ok(availability::fits(state.reserved_micros, cost_micros, budget))
     }
 
     /// Takes a record's place. Tests have none.
@@ -137,13 +145,33 @@ impl<S: Store> Case<'_, '_, S> {
         record.root_day = periods::shift_of(counted_at, root_day);
         record.offer_day = periods::shift_of(counted_at, offer_day);
         let hash = EventHash::of(event);
+        let is_ahead = counted_at > self.now;
         for place in self.places(event) {
-            let day = if place.at_root { root_day } else { offer_day };
-            let scratch = &mut *self.scratch;
-            counters::add(self.store, scratch, &place.scope, hash, day)?;
+            let (day, zone) =
+                if place.at_root { (root_day, &root_zone) } else { (offer_day, &offer_zone) };
+            let (store, scratch) = (&mut *self.store, &mut *self.scratch);
+            counters::add(store, scratch, &place.scope, hash, day)?;
+            if is_ahead && day > periods::day_of(self.now, zone) {
+                availability::count_ahead(store, scratch, &place.scope, day, zone)?;
+            }
+            if !place.caps.is_unlimited() {
+                let used = counters::used(store, scratch, &place.scope, hash, day, &place.caps)?;
+                if counters::is_exceeded(&place.caps, &used) {
+                    self.breaks(index, Invariant::WithinLimits);
+                }
+            }
         }
         let cost = self.cost(index);
-        self.spend(cost.0)
+        self.spend(index, 1, cost.0)?;
+        let root = self.catalog.offer(self.click.root_offer.as_str());
+        if let Some(budget) = root.and_then(|root| root.budget).filter(|_| cost.0 > 0) {
+            let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
+            let state = ScopeState::load(self.store, self.scratch, &scope)?;
+            if state.reserved_micros > budget.0 {
+                self.breaks(index, Invariant::WithinLimits);
+            }
+        }
+        Ok(())
     }
 
     /// Gives a record's place back, if it has one.
@@ -159,20 +187,30 @@ impl<S: Store> Case<'_, '_, S> {
         let hash = EventHash::of(event);
         for place in self.places(event) {
             let day = if place.at_root { root_day } else { offer_day };
-            counters::subtract(self.store, self.scratch, &place.scope, hash, day)?;
+            if !counters::subtract(self.store, self.scratch, &place.scope, hash, day)? {
+                self.breaks(index, Invariant::TotalsNetOut);
+            }
         }
         let cost = self.cost(index);
-        self.spend(cost.0.saturating_neg())
+        self.spend(index, -1, cost.0.saturating_neg())
     }
 
-    fn spend(&mut self, micros: i64) -> Result<(), S::Error> {
+    /// `places`: how many more are counted. A part of the budget goes with them.
+    fn spend(&mut self, index: usize, places: i64, micros: i64) -> Result<(), S::Error> {
         self.limits_touched = true;
+        self.ledger.book(places, micros);
         if micros == 0 {
             return Ok(());
         }
         let scope = AvailabilityScope::RootOffer(self.click.root_offer.clone());
         let mut state = ScopeState::load(self.store, self.scratch, &scope)?;
-        state.reserved_micros = state.reserved_micros.saturating_add(micros);
+        match state.reserved_micros.checked_add(micros).filter(|sum| *sum >= 0) {
+            Some(sum) => state.reserved_micros = sum,
+            None => {
+                state.reserved_micros = state.reserved_micros.saturating_add(micros).max(0);
+                self.breaks(index, Invariant::TotalsNetOut);
+            }
+        }
         state.save(self.store, self.scratch, &scope)
     }
 

@@ -1,5 +1,6 @@
 //! Whom the rules tell what they decided.
 
+use crate::invariants::{Invariant, Violation};
 use crate::record::Record;
 use crate::revisions::Row;
 use crate::view::DecisionView;
@@ -14,6 +15,9 @@ pub trait Decided {
     /// An offer or share became used up, or available again.
     fn availability(&mut self, availability: &Availability);
 
+    /// Something was seen that must never be: what was decided stands, and somebody must look.
+    fn violated(&mut self, violation: &Violation<'_>);
+
     /// The buffers that the rules work in. Whoever gives the same ones to every step lets an
     /// ordinary postback be decided without a single allocation.
     fn scratch(&mut self) -> &mut Scratch;
@@ -24,6 +28,7 @@ pub trait Decided {
 pub struct Output {
     pub decisions: Vec<Decision>,
     pub availability: Vec<Availability>,
+    pub violations: Vec<Invariant>,
     scratch: Scratch,
 }
 
@@ -32,6 +37,7 @@ impl Output {
     pub fn clear(&mut self) {
         self.decisions.clear();
         self.availability.clear();
+        self.violations.clear();
     }
 }
 
@@ -42,6 +48,10 @@ impl Decided for Output {
 
     fn availability(&mut self, availability: &Availability) {
         self.availability.push(availability.clone());
+    }
+
+    fn violated(&mut self, violation: &Violation<'_>) {
+        self.violations.push(violation.invariant);
     }
 
     fn scratch(&mut self) -> &mut Scratch {

@@ -79,6 +79,11 @@ fn start_of(day: Date, zone: &TimeZone) -> UnixMillis {
         .map_or(UnixMillis(i64::MAX), |at| UnixMillis(at.as_millisecond()))
 }
 
+/// The moment a day begins in a zone; the greatest time where the calendar ends before.
+pub fn day_start(day: Date, zone: &TimeZone) -> UnixMillis {
+    start_of(day, zone)
+}
+
 pub fn day_end(day: Date, zone: &TimeZone) -> UnixMillis {
     start_of(next(day), zone)
 }

@@ -60,6 +60,19 @@ pub struct Record {
     pub identity: Option<[u8; 16]>,
     /// Changed since it was read; not stored.
     pub changed: bool,
+    /// Where its last revision left it, if it has one; not stored, but read from what is.
+    pub told: Option<Told>,
+}
+
+/// Where a revision leaves a conversion: what the next one is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    pub kind: Kind,
+    pub revision: u32,
+    pub due_at: Option<UnixMillis>,
+    pub terms_version: Option<u64>,
+    /// It counts in caps and budget.
+    pub counts: bool,
 }
 
 const HAS_COUNTED: u8 = 1;
@@ -95,6 +108,17 @@ impl DayShift {
 }
 
 impl Record {
+    /// Where it stands now.
+    pub fn standing(&self) -> Told {
+        Told {
+            kind: self.kind,
+            revision: self.revision,
+            due_at: self.due_at,
+            terms_version: self.terms_version,
+            counts: self.kind.reserves() && !self.over_limit,
+        }
+    }
+
     /// One that is nothing yet, for a postback received at a time.
     pub fn begin(
         event: EventHash,
@@ -121,6 +145,7 @@ impl Record {
             transaction: None,
             identity,
             changed: true,
+            told: None,
         }
     }
 
@@ -223,7 +248,7 @@ impl Record {
         let transaction =
             if marks & MARK_TRANSACTION != 0 { Some(Text::from(reader.text()?)) } else { None };
         let identity = if marks & MARK_IDENTITY != 0 { Some(reader.array()?) } else { None };
-        Ok(Self {
+        let record = Self {
             event,
             unique: None,
             kind,
@@ -242,7 +267,9 @@ impl Record {
             transaction,
             identity,
             changed: false,
-        })
+            told: None,
+        };
+        Ok(Self { told: (revision > 0).then(|| record.standing()), ..record })
     }
 }
 
@@ -266,14 +293,16 @@ mod tests {
             identity: Option<[u8; 16]>,
         ) -> Record {
             const DAYS: [DayShift; 3] = [DayShift::Same, DayShift::Before, DayShift::After];
-            Record {
+            let record = Record {
                 event: EventHash(event), unique: None, kind: Kind::ALL[kind], revision,
                 received_at, counted_at, happened_at, succeeded_at, due_at, terms_version,
                 root_day: DAYS[days % 3], offer_day: DAYS[days / 3], over_limit,
                 flags: FlagSet(flags),
                 sale: sale.map(|m| Sale { micros: Micros(m), currency: Currency::EUR }),
                 transaction: transaction.map(|it| Text::from(it.as_str())), identity, changed: false,
-            }
+                told: None,
+            };
+            Record { told: (revision > 0).then(|| record.standing()), ..record }
         }
     }
 

@@ -153,7 +153,7 @@ impl<S: Store> Case<'_, '_, S> {
         facts: &Facts<'_>,
         event: &Event,
     ) -> Result<Verdict, S::Error> {
-        let Some(transaction) = facts.transaction else {
+        let Some(transaction) = facts.transaction.map(Text::transaction) else {
             return Ok(Verdict::rejected(Reason::RefundUnmatched));
         };
         self.state.load_repeatables(self.store, self.scratch)?;
@@ -162,7 +162,7 @@ impl<S: Store> Case<'_, '_, S> {
         matching.retain(|index| {
             let record = &self.state.records[*index];
             record.kind.is_conversion()
-                && record.transaction.as_ref().map(Text::as_str) == Some(transaction)
+                && record.transaction.as_ref() == Some(&transaction)
                 && self.event_at(*index).is_some()
         });
         let first =

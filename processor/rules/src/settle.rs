@@ -44,7 +44,9 @@ impl<S: Store> Case<'_, '_, S> {
         self.state.changed = true;
         self.state.converted = true;
         self.load_subs()?;
-        self.rows.extend(self.row(index));
+        let Some(row) = self.row(index) else { return Ok(()) };
+        self.hold_to_laws(index, &row);
+        self.rows.push(row);
         Ok(())
     }
 

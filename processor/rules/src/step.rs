@@ -36,6 +36,17 @@ pub enum ClickReference<'a> {
     Resolved(&'a ResolvedClick),
 }
 
+/// What became of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stepped {
+    /// It has its decision.
+    Decided,
+    /// Click details, which are kept and lead to no decision.
+    Kept,
+    /// An exact repeat of our own, which has had its decision.
+    Repeated,
+}
+
 /// Decides one input at `now`: the partition's clock, which is the greatest `received_at` read.
 /// Tells `out`: one decision for each postback and command, none for click details, none for
 /// an exact repeat of our own. The caller has fired the timers that are due before, and waits with
@@ -49,11 +60,11 @@ pub fn step<S: Store>(
     input: StepInput<'_>,
     now: UnixMillis,
     out: &mut impl Decided,
-) -> Result<(), S::Error> {
+) -> Result<Stepped, S::Error> {
     let mut scratch = std::mem::take(out.scratch());
-    step_with(store, &mut scratch, catalog, input, now, out)?;
+    let stepped = step_with(store, &mut scratch, catalog, input, now, out)?;
     *out.scratch() = scratch;
-    Ok(())
+    Ok(stepped)
 }
 
 fn step_with<S: Store>(
@@ -63,21 +74,30 @@ fn step_with<S: Store>(
     input: StepInput<'_>,
     now: UnixMillis,
     out: &mut impl Decided,
-) -> Result<(), S::Error> {
+) -> Result<Stepped, S::Error> {
     match input {
         StepInput::Postback { postback, click } => {
             let id = postback.postback_id.0.as_bytes();
             match seen::note(store, scratch, postback.received_at, id, now)? {
-                Novelty::Repeat => Ok(()),
-                Novelty::New => step_postback(store, scratch, catalog, postback, click, now, out),
+                Novelty::Repeat => Ok(Stepped::Repeated),
+                Novelty::New => {
+                    step_postback(store, scratch, catalog, postback, click, now, out)?;
+                    Ok(Stepped::Decided)
+                }
             }
         }
-        StepInput::ClickDetails(it) => details::keep(store, scratch, catalog, it, now),
+        StepInput::ClickDetails(it) => {
+            details::keep(store, scratch, catalog, it, now)?;
+            Ok(Stepped::Kept)
+        }
         StepInput::Command { command, click } => {
             let id = command.command_id.as_bytes();
             match seen::note(store, scratch, command.issued_at, id, now)? {
-                Novelty::Repeat => Ok(()),
-                Novelty::New => step_command(store, scratch, catalog, command, click, now, out),
+                Novelty::Repeat => Ok(Stepped::Repeated),
+                Novelty::New => {
+                    step_command(store, scratch, catalog, command, click, now, out)?;
+                    Ok(Stepped::Decided)
+                }
             }
         }
     }

@@ -18,6 +18,8 @@ pub enum Timer<'a> {
     Retry([u8; 16]),
     /// A month's counts may go; the counter's key.
     Counter(&'a [u8]),
+    /// A day begins in which a scope has been counted already; the scope's key.
+    DayBegins(&'a [u8]),
 }
 
 const CONVERSION: u8 = 0;
@@ -25,6 +27,7 @@ const CLICK: u8 = 1;
 const DETAILS: u8 = 2;
 const RETRY: u8 = 3;
 const COUNTER: u8 = 4;
+const DAY_BEGINS: u8 = 5;
 
 impl<'a> Timer<'a> {
     pub fn put_key(self, key: &mut Vec<u8>, due: UnixMillis) {
@@ -54,6 +57,10 @@ impl<'a> Timer<'a> {
                 key.push(COUNTER);
                 key.extend_from_slice(counter);
             }
+            Self::DayBegins(scope) => {
+                key.push(DAY_BEGINS);
+                key.extend_from_slice(scope);
+            }
         }
     }
 
@@ -73,6 +80,7 @@ impl<'a> Timer<'a> {
             DETAILS => Self::Details(ClickKey(rest.try_into().ok()?)),
             RETRY => Self::Retry(rest.try_into().ok()?),
             COUNTER => Self::Counter(rest),
+            DAY_BEGINS => Self::DayBegins(rest),
             _ => return None,
         };
         Some((due, timer))
@@ -116,6 +124,7 @@ mod tests {
             Timer::Details(slot.click()),
             Timer::Retry([7; 16]),
             Timer::Counter(b"k123"),
+            Timer::DayBegins(b"s\x01\x01x"),
         ];
         let mut last = Vec::new();
         for due in [UnixMillis(3), UnixMillis(256)] {

@@ -1,9 +1,11 @@
 //! Timers: state ordered by due time, so that millions of them cost nothing while they wait.
 
+use crate::availability;
 use crate::case::{Case, Opening};
 use crate::click_state::ClickState;
 use crate::context;
 use crate::expiry;
+use crate::invariants::{Invariant, Violation};
 use crate::keys::{self, ClickSlot, EventHash, Unique};
 use crate::kind::Kind;
 use crate::output::{Decided, Scratch};
@@ -79,6 +81,11 @@ fn fire_with<S: Store>(
         fired += 1;
         store.delete(&key)?;
         let (due, timer) = read(&key)?;
+        if due > keys::representable(clock) {
+            // The store gave more than it was asked for.
+            let invariant = Invariant::NotBeforeDue;
+            out.violated(&Violation { invariant, conversion_id: None, postback_id: None });
+        }
         match timer {
             Timer::Conversion { slot, event, unique } => {
                 let firing = Firing { slot, event, unique, due };
@@ -88,6 +95,9 @@ fn fire_with<S: Store>(
             Timer::Details(click) => expiry::details(store, scratch, click, due)?,
             Timer::Retry(hash) => expiry::retry(store, scratch, hash, due)?,
             Timer::Counter(counter) => store.delete(counter)?,
+            Timer::DayBegins(scope) => {
+                availability::day_begins(store, scratch, catalog, scope, due, out)?;
+            }
         }
     }
     scratch.timer = key;

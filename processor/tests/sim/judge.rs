@@ -9,6 +9,7 @@ use super::offers::{CLICK_POOL, PARTITIONS};
 use super::replay::Replay;
 use super::table::{Identity, Row};
 use eventlog::{EventLog, ReadLimit, StoredRecord};
+use rules::invariants::Invariant;
 use schemas::{Conversion, ConversionStatus, Decision, Input, Reason, Topic};
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,8 @@ pub async fn judge(cluster: &Cluster) -> Result<Ending, Broken> {
         let mut history = lock(&cluster.history);
         let past = history.past(partition);
         commits += past.taken.len();
-        let replay = Replay::of(partition, past, &inputs[&partition])?;
+        let mut replay = Replay::of(partition, past, &inputs[&partition])?;
+        replay.adds_up()?;
         naive::agrees(partition, past, &inputs[&partition])?;
         log_holds_what_was_committed(past, &decisions[&partition])?;
         drop(history);
@@ -112,6 +114,7 @@ fn every_input_has_one_outcome(
     inputs: &BTreeMap<u32, Vec<StoredRecord>>,
     decided: &[Decision],
 ) -> Result<(), Broken> {
+    let law = Invariant::OneOutcome.statement();
     let mut expected = BTreeSet::new();
     for stored in inputs.values().flatten() {
         match Input::decode(&stored.record.value) {
@@ -125,13 +128,13 @@ fn every_input_has_one_outcome(
         let postback = decision.postback.iter().map(|it| it.postback_id.0);
         for id in postback.chain(decision.command.iter().map(|it| it.command_id)) {
             if !seen.insert(id) {
-                return Err(Broken::new("an input has one outcome", format!("{id} has two")));
+                return Err(Broken::new(law, format!("{id} has two")));
             }
         }
     }
     match expected.symmetric_difference(&seen).next() {
         None => Ok(()),
-        Some(id) => Err(Broken::new("an input has one outcome", format!("{id} has none"))),
+        Some(id) => Err(Broken::new(law, format!("{id} has none"))),
     }
 }
 
@@ -139,10 +142,7 @@ fn every_input_has_one_outcome(
 fn decisions_make_sense(decided: &[Decision]) -> Result<(), Broken> {
     let mut present: BTreeMap<&str, &Conversion> = BTreeMap::new();
     for decision in decided {
-        let law = "decisions keep the named invariants";
-        let named = |broken: rules::invariants::Invariant| {
-            Broken::new(law, format!("{broken}: {decision:#?}"))
-        };
+        let named = |broken: Invariant| Broken::new(broken.statement(), format!("{decision:#?}"));
         rules::invariants::check_decision(decision).map_err(named)?;
         for row in &decision.conversions {
             let before = present.insert(row.conversion_id.as_str(), row);

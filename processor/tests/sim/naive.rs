@@ -10,12 +10,11 @@ use eventlog::StoredRecord;
 use history::Report;
 use model::{Arrival, Line, Model, Verdict, believed, refuse};
 use processor::ProcessorConfig;
-use schemas::time::DAY_MS;
 use schemas::{
     Availability, Catalog, Command, CommandKind, Decision, Document, Flag, Input, OfferId,
     Postback, Reason, ResolvedClick, Topic, UnixMillis,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 #[path = "../../rules/tests/naive/limits.rs"]
 mod limits;
@@ -59,10 +58,6 @@ struct Naive {
     keys: BTreeMap<String, String>,
     /// What the ingesters were told last about each scope.
     published: BTreeMap<String, Availability>,
-    /// Root offers with an input that counts in a day which the partition's clock had not reached,
-    /// because an ingester's clock is ahead of the processor's. Availability is worked out for the
-    /// present when something changes, so it may miss that the next day begins used up.
-    ahead: BTreeSet<OfferId>,
     /// What timers should have done since the last decision of an input.
     timers: Vec<Line>,
     /// Decisions of the commit that are not compared yet.
@@ -110,10 +105,6 @@ impl Naive {
             Input::ClickDetails(_) => return Ok(()),
         };
         let click = KEYRING.open(token).map_err(|error| error.to_string())?;
-        let day = |time: UnixMillis| time.0.div_euclid(DAY_MS);
-        if day(input.received_at()) > day(self.clock) {
-            self.ahead.insert(click.root_offer.clone());
-        }
         let model = self.models.get_mut(&click.root_offer).ok_or("an offer that is not there")?;
         model.now = self.clock;
         let is_repeat = match input {
@@ -168,8 +159,7 @@ impl Naive {
                 self.published.insert(key, availability(value));
             }
         }
-        let in_step = self.models.iter_mut().filter(|(root, _)| !self.ahead.contains(*root));
-        for (_, model) in in_step {
+        for model in self.models.values_mut() {
             model.now = self.clock;
             for (scope, expected) in model.availability() {
                 let told = self.published.get(&scope.key());

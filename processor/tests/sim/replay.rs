@@ -3,13 +3,14 @@
 
 use super::Broken;
 use super::history::{Past, Taken, Written};
-use super::offers::{KEYRING, PARTITIONS};
+use super::offers::{KEYRING, PARTITIONS, ROOTS};
 use eventlog::StoredRecord;
 use processor::ProcessorConfig;
+use rules::invariants::{Audit, Invariant, Violation};
 use rules::{ClickReference, Decided, DecisionView, MoreDue, Scratch, StepInput};
 use schemas::codec::encode;
 use schemas::topic::partition_of;
-use schemas::{Availability, Input, OfferId, ResolvedClick, Topic, UnixMillis};
+use schemas::{Availability, Decision, Input, OfferId, ResolvedClick, Topic, UnixMillis};
 use std::collections::BTreeMap;
 
 /// Plain state.
@@ -56,17 +57,25 @@ impl rules::Store for Plain {
 struct Copied {
     partition: u32,
     outputs: Vec<Written>,
+    decisions: Vec<Decision>,
+    violations: Vec<String>,
     scratch: Scratch,
 }
 
 impl Decided for Copied {
     fn decision(&mut self, decision: &DecisionView<'_>) {
-        let value = encode(&decision.to_decision());
+        let decision = decision.to_decision();
+        let value = encode(&decision);
+        self.decisions.push(decision);
         self.outputs.push((Topic::Decisions, self.partition, Vec::new(), value));
     }
 
     fn availability(&mut self, it: &Availability) {
         self.outputs.push((Topic::Availability, 0, it.scope.key().into_bytes(), encode(it)));
+    }
+
+    fn violated(&mut self, violation: &Violation<'_>) {
+        self.violations.push(format!("{violation:?}"));
     }
 
     fn scratch(&mut self) -> &mut Scratch {
@@ -80,6 +89,7 @@ pub struct Replay {
     clock: UnixMillis,
     version: u64,
     out: Copied,
+    audit: Audit,
 }
 
 impl Replay {
@@ -90,7 +100,14 @@ impl Replay {
             store: Plain::default(),
             clock: UnixMillis(0),
             version: 0,
-            out: Copied { partition, outputs: Vec::new(), scratch: Scratch::default() },
+            out: Copied {
+                partition,
+                outputs: Vec::new(),
+                decisions: Vec::new(),
+                violations: Vec::new(),
+                scratch: Scratch::default(),
+            },
+            audit: Audit::default(),
         };
         let mut done = 0;
         for (number, taken) in past.taken.iter().enumerate() {
@@ -180,9 +197,18 @@ impl Replay {
             Input::ClickDetails(details) => StepInput::ClickDetails(details),
         };
         rules::step(&mut self.store, &taken.catalog, step_input, self.clock, &mut self.out)
+            .map(drop)
     }
 
     fn compare(&mut self, number: usize, taken: &Taken) -> Result<(), Broken> {
+        if let Some(violation) = self.out.violations.first() {
+            return Err(Broken::new("the rules keep the named invariants", violation.clone()));
+        }
+        for decision in std::mem::take(&mut self.out.decisions) {
+            self.audit
+                .observe(&decision, &taken.catalog)
+                .map_err(|broken| Broken::new(broken.statement(), format!("{decision:#?}")))?;
+        }
         let expected = std::mem::take(&mut self.out.outputs);
         let mut real = taken.outputs.clone();
         for (topic, .., value) in &mut real {
@@ -209,6 +235,18 @@ impl Replay {
             shown(&real)
         );
         Err(Broken::new("a commit writes what one undisturbed process would", detail))
+    }
+
+    /// Whether the budget that is kept of each root offer is what its rows add up to.
+    pub fn adds_up(&mut self) -> Result<(), Broken> {
+        for root in ROOTS.map(|root| OfferId::new(root).expect("a slug")) {
+            let totals = self.audit.check_totals(&mut self.store, &root);
+            if !matches!(totals, Ok(Ok(()))) {
+                let law = Invariant::TotalsNetOut.statement();
+                return Err(Broken::new(law, format!("{root}: {totals:?}")));
+            }
+        }
+        Ok(())
     }
 
     /// Whether a disk holds the same state in the end.

@@ -1,5 +1,7 @@
 mod absurd;
+mod ahead;
 mod allocations;
+mod invariants;
 mod reversals;
 mod size;
 mod tables;

@@ -143,6 +143,8 @@ impl Model {
                     flags.push(Flag::OverLimit);
                     flags.sort_by_key(|flag| *flag as usize);
                 }
+            } else {
+                self.convs[index].flags.retain(|flag| *flag != Flag::OverLimit);
             }
             if self.member_elsewhere(&conv.click, conv.slot, &conv.event).is_none() {
                 self.claim_member(index);

@@ -1,5 +1,6 @@
 //! Everything decided, held against the promise that its views are the same JSON.
 
+use rules::invariants::Violation;
 use rules::{Decided, DecisionView, Output, Scratch};
 use schemas::codec::{encode, encode_as};
 use schemas::{Availability, Decision};
@@ -24,6 +25,10 @@ impl Decided for Checked {
 
     fn availability(&mut self, availability: &Availability) {
         self.output.availability(availability);
+    }
+
+    fn violated(&mut self, violation: &Violation<'_>) {
+        panic!("{}: {violation:?}", violation.invariant);
     }
 
     fn scratch(&mut self) -> &mut Scratch {

@@ -1,6 +1,7 @@
 //! A caller that never allocates: state in memory that is there from the start, and decisions
 //! written as records into one buffer.
 
+use rules::invariants::Violation;
 use rules::{Damaged, Decided, DecisionView, Scratch, Store};
 use schemas::codec::encode_as;
 use schemas::{Availability, Decision, PostbackOutcomeView};
@@ -142,6 +143,10 @@ impl Decided for Written {
     fn availability(&mut self, availability: &Availability) {
         encode_as::<Availability>(availability, &mut self.bytes);
         self.availability += 1;
+    }
+
+    fn violated(&mut self, violation: &Violation<'_>) {
+        panic!("{}: {violation:?}", violation.invariant);
     }
 
     fn scratch(&mut self) -> &mut Scratch {

@@ -3,6 +3,7 @@
 use super::checked::Checked;
 use super::memory::Memory;
 use super::offers::{ROOT, documents};
+use rules::invariants::{Audit, check_outcomes};
 use rules::{ClickReference, MoreDue, StepInput, fire_due, step};
 use schemas::*;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct World {
     /// Everything decided so far.
     pub rows: Vec<Conversion>,
     pub availability: Vec<Availability>,
+    /// Holds all of it against the named invariants.
+    pub audit: Audit,
 }
 
 impl World {
@@ -34,6 +37,7 @@ impl World {
             ids: 0,
             rows: Vec::new(),
             availability: Vec::new(),
+            audit: Audit::default(),
         }
     }
 
@@ -100,12 +104,15 @@ impl World {
         let decisions = std::mem::take(&mut self.out.decisions);
         self.availability.append(&mut self.out.availability);
         for decision in &decisions {
-            for row in &decision.conversions {
-                let before = self.rows.iter().rfind(|it| it.conversion_id == row.conversion_id);
-                rules::invariants::check_revision(before, row)
-                    .unwrap_or_else(|broken| panic!("{broken}: {before:#?} {row:#?}"));
-                self.rows.push(row.clone());
-            }
+            self.audit
+                .observe(decision, &self.catalog)
+                .unwrap_or_else(|broken| panic!("{broken}: {decision:#?}"));
+            self.rows.extend_from_slice(&decision.conversions);
+        }
+        if !decisions.is_empty() {
+            let root = OfferId::new(ROOT).unwrap();
+            let totals = self.audit.check_totals(&mut self.store, &root).unwrap();
+            totals.unwrap_or_else(|broken| panic!("{broken}: {decisions:#?}"));
         }
         decisions
     }
@@ -134,9 +141,9 @@ impl World {
     pub fn run(&mut self, input: StepInput<'_>) -> Option<Decision> {
         self.fire();
         let Self { store, catalog, out, now, .. } = self;
-        step(store, catalog, input, *now, out).unwrap();
+        let stepped = step(store, catalog, input, *now, out).unwrap();
         let mut decisions = self.collect();
-        assert!(decisions.len() <= 1);
+        check_outcomes(stepped, decisions.len()).unwrap();
         decisions.pop()
     }
 
@@ -190,7 +197,7 @@ impl World {
 
     /// Keys that belong to clicks: not counters with their timers, budgets, nor remembered ids.
     pub fn left_of_clicks(&self) -> Vec<&Vec<u8>> {
-        let counter_timer = |key: &[u8]| key[0] == b't' && key[7] == 4;
+        let counter_timer = |key: &[u8]| key[0] == b't' && matches!(key[7], 4 | 5);
         let of_click =
             |key: &&Vec<u8>| !matches!(key[0], b'k' | b's' | b'p') && !counter_timer(key);
         self.store.0.keys().filter(of_click).collect()
