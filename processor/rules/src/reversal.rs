@@ -150,7 +150,7 @@ impl<S: Store> Case<'_, '_, S> {
     pub fn refund(
         &mut self,
         postback: &Postback,
-        facts: &Facts<'_>,
+        facts: &mut Facts<'_>,
         event: &Event,
     ) -> Result<Verdict, S::Error> {
         let Some(transaction) = facts.transaction.map(Text::transaction) else {
@@ -168,9 +168,7 @@ impl<S: Store> Case<'_, '_, S> {
         let first =
             matching.iter().copied().min_by_key(|index| self.state.records[*index].event != named);
         self.scratch.order = matching;
-        let Some(index) = first else {
-            return Ok(Verdict::rejected(Reason::RefundUnmatched));
-        };
+        let Some(index) = first else { return self.refund_elsewhere(postback, facts, event) };
         let Some(event_of) = self.event_at(index) else {
             return Ok(Verdict::rejected(Reason::RefundUnmatched));
         };
@@ -190,6 +188,22 @@ impl<S: Store> Case<'_, '_, S> {
             Reversal::AlreadyTakenBack => Verdict::duplicate(id),
             Reversal::NeedsReview => review(id),
         })
+    }
+
+    /// The refund of a sale that this click did not report. One that another click did is known,
+    /// but cannot be revised from here; sales of one-time events are found at their click only.
+    fn refund_elsewhere(
+        &mut self,
+        postback: &Postback,
+        facts: &mut Facts<'_>,
+        event: &Event,
+    ) -> Result<Verdict, S::Error> {
+        if event.repeatable
+            && let Spot::Elsewhere(id) = self.find_spot(postback, facts, event)?
+        {
+            return Ok(review(Some(id)));
+        }
+        Ok(Verdict::rejected(Reason::RefundUnmatched))
     }
 
     fn note_partial_refund(&mut self, index: usize) -> Result<(), S::Error> {

@@ -217,7 +217,7 @@ fn judge<'a, S: Store>(
         _ if facts.class == Class::Reject => case.reverse(postback, &mut facts, event)?,
         None => Verdict::rejected(Reason::MissingEvent),
         Some(event) if facts.amount.is_some_and(|amount| amount.0 < 0) => {
-            case.refund(postback, &facts, event)?
+            case.refund(postback, &mut facts, event)?
         }
         Some(event) => case.convert(postback, &mut facts, event)?,
     };

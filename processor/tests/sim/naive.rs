@@ -268,7 +268,7 @@ fn judge(model: &mut Model, click: &ResolvedClick, postback: &Postback, id: Stri
     if is_rejection {
         model.reverse(click, slot, &arrival)
     } else if is_refund {
-        model.refund(slot, &arrival)
+        model.refund(click, slot, &arrival)
     } else {
         model.convert(click, slot, &arrival)
     }

@@ -26,7 +26,7 @@ pub const EVENTS: usize = 7;
 pub const TRANSACTIONS: [&str; 3] = ["T-1", "T-2", "T-3"];
 pub const AMOUNTS: [&str; 4] = ["150", "250", "350", "-150"];
 /// Offers of the first configuration, each with its own root; the last one comes later.
-const ROOTS: [&str; 4] = ["pet-the-dogs-ios", "first-trade", "a", "late-comer"];
+pub const ROOTS: [&str; 4] = ["pet-the-dogs-ios", "first-trade", "a", "late-comer"];
 /// The configuration that brings the last offer.
 pub const LATE_VERSION: u64 = 2;
 

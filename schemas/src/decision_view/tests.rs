@@ -1,5 +1,7 @@
 use super::*;
 
+mod any_values;
+
 #[test]
 fn received_flags_come_first_and_once() {
     use Flag::{InvalidRevenue, OverLimit, RepeatedParameter};

@@ -176,3 +176,22 @@ fn a_lost_offer_defers_its_timers() {
     assert_eq!(world.wait(2 * MINUTE_MS).len(), 1);
     assert_eq!(world.stands(&click, "s2s_level 400"), ("Success", ""));
 }
+
+#[test]
+fn a_refund_of_another_clicks_sale_is_listed() {
+    let mut world = World::new();
+    let clicks = [world.click(), world.click()];
+    let sale = [("transaction_id", "T-1"), ("revenue", "500")];
+    let refund = [("transaction_id", "T-1"), ("revenue", "-500")];
+    assert_eq!(world.send_with(&clicks[0], "purchase", &sale).outcome, Outcome::Accepted);
+    let sold = world.row(&clicks[0], "purchase").unwrap().conversion_id.clone();
+    let found = world.send_with(&clicks[1], "purchase", &refund);
+    assert_eq!((found.outcome, found.reason), (Outcome::Waiting, Some(Reason::ReversalReview)));
+    assert_eq!(found.conversion_id, Some(sold));
+    assert_eq!(world.stands(&clicks[0], "purchase"), ("Success", ""));
+    // Of a one-time event, or of nobody's sale, there is nothing to look at.
+    let unmatched = Some(Reason::RefundUnmatched);
+    assert_eq!(world.send_with(&clicks[1], "Install", &refund).reason, unmatched);
+    let unknown = [("transaction_id", "T-2"), ("revenue", "-500")];
+    assert_eq!(world.send_with(&clicks[1], "purchase", &unknown).reason, unmatched);
+}

@@ -94,7 +94,7 @@ impl Model {
         }
     }
 
-    pub fn refund(&mut self, slot: Slot, arrival: &Arrival) -> Verdict {
+    pub fn refund(&mut self, click: &ResolvedClick, slot: Slot, arrival: &Arrival) -> Verdict {
         let Some(text) = arrival.report.transaction.filter(|it| *it != "null") else {
             return refuse(Reason::RefundUnmatched);
         };
@@ -104,7 +104,13 @@ impl Model {
         let Some(index) =
             matching.iter().copied().find(|it| named(it)).or(matching.first().copied())
         else {
-            return refuse(Reason::RefundUnmatched);
+            let event = self.offer_of(click).event(arrival.report.event).unwrap().clone();
+            return match self.spot(click, slot, arrival, &event) {
+                Err(key) if event.repeatable => {
+                    (Outcome::Waiting, Some(Reason::ReversalReview), Some(key))
+                }
+                _ => refuse(Reason::RefundUnmatched),
+            };
         };
         let refund = -arrival.report.amount.and_then(|it| it.parse::<i64>().ok()).unwrap() * 10_000;
         let conv = &self.convs[index];

@@ -316,7 +316,7 @@ impl Model {
         if rejection {
             self.reverse(click, slot, &arrival)
         } else if report.amount.is_some_and(|it| it.starts_with('-')) {
-            self.refund(slot, &arrival)
+            self.refund(click, slot, &arrival)
         } else {
             self.convert(click, slot, &arrival)
         }
