@@ -5,6 +5,7 @@
 pub mod document;
 mod fields;
 mod link;
+pub mod postback_document;
 mod problem;
 pub mod publish;
 pub mod schema;

@@ -23,6 +23,9 @@ pub mod kafka;
 pub mod limits;
 pub mod local;
 pub mod simulated;
+pub mod stage;
+
+pub use stage::Stage;
 
 /// A record's place in its partition; the next one is greater, not always by one (Kafka's
 /// transaction markers take offsets too).
@@ -184,8 +187,8 @@ pub trait EventLog: Send + Sync {
     /// member owns everything.
     async fn join(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn GroupMember>, ReadError>;
 
-    /// Joins the processors, who own a partition of `postbacks` each, with its state.
-    async fn join_processors(&self) -> Result<Box<dyn ProcessorMember>, ReadError>;
+    /// Joins the members of a stage, who own partitions of its input, each with its state.
+    async fn join_stage(&self, stage: Stage) -> Result<Box<dyn ProcessorMember>, ReadError>;
 }
 
 /// Reads one partition in order.
@@ -233,7 +236,7 @@ pub trait ProcessorMember: Send {
     async fn reopen(&mut self, partition: u32) -> Result<(), ReadError>;
 }
 
-/// A partition of `postbacks`, owned by this process alone.
+/// A partition of a stage's input, owned by this process alone.
 #[async_trait]
 pub trait OwnedPartition: Send {
     fn partition(&self) -> u32;

@@ -3,7 +3,7 @@
 use eventlog::local::{LocalConfig, LocalLog, Retention};
 use eventlog::{
     AppendError, Commit, EventLog, GroupEvent, OpenError, Position, ProcessorEvent, ReadError,
-    Record,
+    Record, Stage,
 };
 use schemas::{Topic, UnixMillis};
 use std::path::Path;
@@ -91,7 +91,7 @@ async fn retention_goes_by_age_and_waits_for_consumers() {
     assert_eq!(positions[0].next_offset, 5);
     let read = Position { next_offset: 9, ..positions[0].clone() };
     fast.commit(vec![read]).await.unwrap();
-    let mut processor = log.join_processors().await.unwrap();
+    let mut processor = log.join_stage(Stage::Processor).await.unwrap();
     let Some(ProcessorEvent::Assigned(mut owned)) = processor.next_event(WAIT).await.unwrap()
     else {
         panic!("not assigned");

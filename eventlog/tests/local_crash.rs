@@ -2,7 +2,7 @@
 //! afterwards, in order, and none that nobody wrote.
 
 use eventlog::local::{LocalConfig, LocalLog};
-use eventlog::{Commit, EventLog, OwnedPartition, ProcessorEvent, ReadLimit, Record};
+use eventlog::{Commit, EventLog, OwnedPartition, ProcessorEvent, ReadLimit, Record, Stage};
 use schemas::{Topic, UnixMillis};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +22,7 @@ fn open(dir: &Path) -> std::sync::Arc<LocalLog> {
 }
 
 async fn own(log: &LocalLog) -> Box<dyn OwnedPartition> {
-    let mut member = log.join_processors().await.unwrap();
+    let mut member = log.join_stage(Stage::Processor).await.unwrap();
     match member.next_event(LIMIT.wait).await.unwrap() {
         Some(ProcessorEvent::Assigned(owned)) => owned,
         Some(ProcessorEvent::Revoked(_)) | None => panic!("not assigned"),

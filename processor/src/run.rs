@@ -5,7 +5,7 @@ use crate::outputs::describe_violations;
 use crate::pipeline::{Context, run_partition};
 use crate::{ProcessorConfig, ProcessorError};
 use eventlog::follow::catalog::CatalogFeed;
-use eventlog::{EventLog, OwnedPartition, ProcessorEvent, ProcessorMember, ReadError};
+use eventlog::{EventLog, OwnedPartition, ProcessorEvent, ProcessorMember, ReadError, Stage};
 use keyring::Keyring;
 use schemas::Topic;
 use service::{Clock, ReadyFlag, ServiceError, Shutdown};
@@ -42,7 +42,7 @@ pub async fn run(
         partitions: log.partitions(Topic::Postbacks),
     };
     describe_violations();
-    let member = log.join_processors().await.map_err(failed)?;
+    let member = log.join_stage(Stage::Processor).await.map_err(failed)?;
     ready.set(true);
     let mut group = Group {
         log: Arc::clone(&log),

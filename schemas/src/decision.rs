@@ -6,6 +6,7 @@ use crate::ids::{
     AdvertiserId, ConversionId, EventId, OfferId, PostbackId, PublisherId, ShareId, TenantId,
 };
 use crate::money::{Currency, Micros};
+use crate::postback::DeliveryOrder;
 use crate::reason::{Flag, Outcome, Reason, coded};
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct Decision {
     pub command: Option<CommandOutcome>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversions: Vec<Conversion>,
+    /// What publishers are to be told by hand; comes from people, not from the processor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<DeliveryOrder>,
 }
 
 impl Message for Decision {

@@ -13,6 +13,7 @@ pub mod input;
 pub mod link;
 pub mod money;
 pub mod offer;
+pub mod postback;
 pub mod profile;
 pub mod reason;
 pub mod refusal;
@@ -39,6 +40,10 @@ pub use money::{Currency, Micros, Money};
 pub use offer::{
     Advertiser, AmountsAt, Caps, Event, EventOverride, Integration, LiveState, Offer, Publisher,
     SequenceRule, Share, Targeting, Tenant,
+};
+pub use postback::{
+    DeliveryAttempt, DeliveryKind, DeliveryOrder, DeliveryOutcome, DeliveryProblem, Destination,
+    PublisherMessage, PublisherPostback,
 };
 pub use profile::Profile;
 pub use reason::{Flag, Outcome, Reason};

@@ -5,6 +5,7 @@
 use crate::Platform;
 use crate::ids::{AdvertiserId, EventId, OfferId, PublisherId, ShareId, TenantId};
 use crate::money::{Currency, Micros};
+use crate::postback::PublisherPostback;
 use crate::profile::Profile;
 use crate::reason::coded;
 use crate::time::{DAY_MS, UnixMillis};
@@ -45,6 +46,20 @@ pub struct Publisher {
     pub id: PublisherId,
     pub tenant: TenantId,
     pub name: String,
+    /// Versions of the secret that postbacks are signed with; two while it is being rotated.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub secret_versions: Vec<u32>,
+    /// Told of every conversion of the publisher's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub postbacks: Vec<PublisherPostback>,
+}
+
+fn first_version() -> Vec<u32> {
+    vec![1]
+}
+
+fn is_first_version(versions: &[u32]) -> bool {
+    versions == [1]
 }
 
 coded! {
@@ -255,6 +270,9 @@ pub struct Share {
     pub state: LiveState,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventOverride>,
+    /// Told of this share's conversions, beside the publisher's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub postbacks: Vec<PublisherPostback>,
 }
 
 impl Share {

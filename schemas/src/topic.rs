@@ -32,10 +32,14 @@ pub enum Topic {
     Refused,
     /// Records that could not be read.
     DeadLetters,
+    /// Attempts to tell publishers of conversions, in the partition of the decision.
+    Deliveries,
+    /// The deliverer's changelog; on Kafka only.
+    DeliveryState,
 }
 
 impl Topic {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Clicks,
         Self::Postbacks,
         Self::Decisions,
@@ -44,6 +48,8 @@ impl Topic {
         Self::ProcessorState,
         Self::Refused,
         Self::DeadLetters,
+        Self::Deliveries,
+        Self::DeliveryState,
     ];
 
     #[must_use]
@@ -57,18 +63,23 @@ impl Topic {
             Self::ProcessorState => "processor-state",
             Self::Refused => "refused",
             Self::DeadLetters => "dead-letters",
+            Self::Deliveries => "deliveries",
+            Self::DeliveryState => "delivery-state",
         }
     }
 
     #[must_use]
     pub const fn kind(self) -> Kind {
         match self {
-            Self::Config | Self::Availability | Self::ProcessorState => Kind::Compacted,
+            Self::Config | Self::Availability | Self::ProcessorState | Self::DeliveryState => {
+                Kind::Compacted
+            }
             Self::Clicks
             | Self::Postbacks
             | Self::Decisions
             | Self::Refused
-            | Self::DeadLetters => Kind::Retention,
+            | Self::DeadLetters
+            | Self::Deliveries => Kind::Retention,
         }
     }
 
@@ -78,7 +89,12 @@ impl Topic {
     pub const fn partitions(self, partitions: u32) -> u32 {
         match self {
             Self::Config | Self::Availability | Self::Refused | Self::DeadLetters => 1,
-            Self::Clicks | Self::Postbacks | Self::Decisions | Self::ProcessorState => partitions,
+            Self::Clicks
+            | Self::Postbacks
+            | Self::Decisions
+            | Self::ProcessorState
+            | Self::Deliveries
+            | Self::DeliveryState => partitions,
         }
     }
 }

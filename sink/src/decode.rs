@@ -117,14 +117,19 @@ fn push(rows: &mut Rows, place: Place, value: &[u8]) -> Result<(), DecodeError> 
             rows.dead_letters.push(Placed { place, message: codec::decode(value)? });
         }
         Topic::Decisions => {
-            let Decision { postback, command, conversions } = codec::decode(value)?;
+            let Decision { postback, command, conversions, deliveries: _ } = codec::decode(value)?;
             rows.postbacks.extend(postback.map(|message| Placed { place, message }));
             rows.commands.extend(command.map(|message| Placed { place, message }));
             let placed = conversions.into_iter().map(|message| Placed { place, message });
             rows.conversions.extend(placed);
         }
         // Not read by the sink: see TOPICS.
-        Topic::Postbacks | Topic::Config | Topic::Availability | Topic::ProcessorState => {}
+        Topic::Postbacks
+        | Topic::Config
+        | Topic::Availability
+        | Topic::ProcessorState
+        | Topic::Deliveries
+        | Topic::DeliveryState => {}
     }
     Ok(())
 }

@@ -137,6 +137,7 @@ async fn every_kind_of_row_arrives_as_it_was_sent(server: &Server, directory: &P
         postback: Some(postback(1)),
         command: Some(command()),
         conversions: vec![conversion(0, 1, "pet-the-dogs"), conversion(0, 2, "pet-the-dogs")],
+        ..Decision::default()
     };
     append(&log, Topic::Decisions, 1, &[codec::encode(&decision)]).await?;
     append(&log, Topic::Refused, 0, &[codec::encode(&refusal())]).await?;

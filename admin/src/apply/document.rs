@@ -2,6 +2,7 @@
 //! The JSON Schemas are made from these types; `validate` makes the checked configuration.
 
 use super::fields::{At, Fields};
+use super::postback_document::PostbackDocument;
 use super::value::{
     Amount, AmountsAtChoice, Count, Country, CurrencyCode, Duration, EventName, Flag,
     IntegrationChoice, Level, LongText, Name, PlatformChoice, SequenceRuleChoice, Slug, State,
@@ -71,6 +72,11 @@ pub struct PublisherDocument {
     pub tenant: Option<At<Slug>>,
     #[schemars(required)]
     pub name: Option<At<Name>>,
+    /// Versions of the secret that its postbacks are signed with, `[1]` unless given. To rotate:
+    /// `[1, 2]` (both sign), hand out the secret of 2, then `[2]`.
+    pub secret_versions: Option<Vec<At<Count>>>,
+    /// URLs that are told of its conversions.
+    pub postbacks: Option<Vec<PostbackDocument>>,
 }
 
 impl PublisherDocument {
@@ -79,6 +85,8 @@ impl PublisherDocument {
             id: fields.required("id"),
             tenant: fields.required("tenant"),
             name: fields.required("name"),
+            secret_versions: fields.list("secret_versions"),
+            postbacks: fields.maps("postbacks", PostbackDocument::read),
         }
     }
 }
@@ -373,6 +381,8 @@ pub struct ShareDocument {
     pub closed_at: Option<At<When>>,
     /// What this share changes of the offer's events.
     pub events: Option<Vec<OverrideDocument>>,
+    /// URLs that are told of this share's conversions, beside the publisher's own.
+    pub postbacks: Option<Vec<PostbackDocument>>,
 }
 
 impl ShareDocument {
@@ -387,6 +397,7 @@ impl ShareDocument {
             state: fields.optional("state"),
             closed_at: fields.optional("closed_at"),
             events: fields.maps("events", OverrideDocument::read),
+            postbacks: fields.maps("postbacks", PostbackDocument::read),
         }
     }
 }

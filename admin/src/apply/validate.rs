@@ -4,6 +4,7 @@
 mod event;
 mod offer;
 mod party;
+mod postback;
 mod share;
 #[cfg(test)]
 mod tests;

@@ -314,6 +314,8 @@ choice!(
     schemas::Integration
 );
 choice!(PlatformChoice, schemas::Platform);
+choice!(StatusChoice, schemas::ConversionStatus);
+choice!(RequestChoice, schemas::postback::RequestKind);
 choice!(SequenceRuleChoice, schemas::SequenceRule);
 choice!(AmountsAtChoice, schemas::AmountsAt);
 

@@ -6,7 +6,7 @@ use super::store::{Progress, StateStore};
 use super::transaction::{Outcome, Part, Worker};
 use crate::limits::record_bytes;
 use crate::local::wall_clock;
-use crate::{Commit, CommitError, Offset, ReadError};
+use crate::{Commit, CommitError, Offset, ReadError, Stage};
 use schemas::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,10 +46,11 @@ impl Committer {
     /// Fences what a predecessor of this instance has under way, then begins.
     pub async fn start(
         config: &KafkaConfig,
+        stage: Stage,
         instance: &str,
         store: Arc<StateStore>,
     ) -> Result<(Self, oneshot::Sender<MetadataSource>), ReadError> {
-        let worker = Worker::start(config, instance).await;
+        let worker = Worker::start(config, stage, instance).await;
         let worker = worker.map_err(|why| ReadError::Unavailable(format!("Kafka: {why}")))?;
         let (requests, queue) = mpsc::channel(QUEUE_REQUESTS);
         let (metadata, source) = oneshot::channel();
@@ -57,7 +58,9 @@ impl Committer {
         tokio::spawn(async move {
             // The member is made after its committer; without one there is nothing to commit.
             if let Ok(metadata) = source.await {
-                Loop { config, instance, store, metadata, worker: Some(worker) }.run(queue).await;
+                Loop { config, stage, instance, store, metadata, worker: Some(worker) }
+                    .run(queue)
+                    .await;
             }
         });
         Ok((Self { requests }, metadata))
@@ -97,6 +100,7 @@ struct Waiting {
 
 struct Loop {
     config: KafkaConfig,
+    stage: Stage,
     instance: String,
     store: Arc<StateStore>,
     metadata: MetadataSource,
@@ -132,7 +136,7 @@ impl Loop {
     async fn worker(&mut self) -> Result<&Worker, String> {
         let worker = match self.worker.take() {
             Some(worker) => worker,
-            None => Worker::start(&self.config, &self.instance).await?,
+            None => Worker::start(&self.config, self.stage, &self.instance).await?,
         };
         Ok(self.worker.insert(worker))
     }
@@ -150,7 +154,7 @@ impl Loop {
         };
         let (fenced, waiting): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|it| it.fence.load(Ordering::Acquire));
-        answer(fenced, |it| Err(fenced_error(it.partition)));
+        answer(fenced, |it| Err(fenced_error(self.stage, it.partition)));
         let Some(worker) = &self.worker else { return };
         if waiting.is_empty() {
             return;
@@ -163,10 +167,10 @@ impl Loop {
         let outcome = worker.run(waiting.iter().map(part).collect(), metadata).await;
         match outcome {
             Outcome::Committed(ends) => self.apply(waiting, ends).await,
-            Outcome::Aborted(why) => answer(waiting, |it| Err(not_committed(it, &why))),
+            Outcome::Aborted(why) => answer(waiting, |it| Err(not_committed(self.stage, it, &why))),
             Outcome::Broken(why) => {
                 self.worker = None;
-                answer(waiting, |it| Err(not_committed(it, &why)));
+                answer(waiting, |it| Err(not_committed(self.stage, it, &why)));
             }
             Outcome::Unknown(why) => {
                 self.worker = None;
@@ -231,14 +235,14 @@ fn answer(waiting: Vec<Waiting>, result: impl Fn(&Waiting) -> Result<(), CommitE
     }
 }
 
-fn fenced_error(partition: u32) -> CommitError {
-    CommitError::Fenced(format!("postbacks/{partition} was revoked"))
+fn fenced_error(stage: Stage, partition: u32) -> CommitError {
+    CommitError::Fenced(format!("{}/{partition} was revoked", stage.input()))
 }
 
 /// Certainly not committed: to be tried again by whoever is still the owner.
-fn not_committed(it: &Waiting, why: &str) -> CommitError {
+fn not_committed(stage: Stage, it: &Waiting, why: &str) -> CommitError {
     if it.fence.load(Ordering::Acquire) {
-        fenced_error(it.partition)
+        fenced_error(stage, it.partition)
     } else {
         CommitError::Unavailable(why.to_string())
     }

@@ -61,7 +61,7 @@ pub struct KafkaConfig {
     /// Further librdkafka settings; those that something rests on are refused. The others come
     /// last, so that they stand above ours.
     pub properties: Vec<(String, String)>,
-    /// Where the processor keeps its copy of the state. Used by `join_processors` only.
+    /// Where stages keep their copies of the state. Used by `join_stage` only.
     pub state_dir: PathBuf,
     /// An append is answered within this; stay below the HTTP answer's time-out.
     pub message_timeout: Duration,
@@ -144,10 +144,10 @@ impl KafkaConfig {
         self.finish(client)
     }
 
-    pub(super) fn transactional_producer(&self, instance: &str) -> ClientConfig {
+    pub(super) fn transactional_producer(&self, id: &str) -> ClientConfig {
         let mut client = self.any_producer();
         client
-            .set("transactional.id", format!("{}processor-{instance}", self.topic_prefix))
+            .set("transactional.id", format!("{}{id}", self.topic_prefix))
             .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
             .set("message.timeout.ms", TRANSACTION_MESSAGE_TIMEOUT.as_millis().to_string());
         self.finish(client)

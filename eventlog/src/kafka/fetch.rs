@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use rdkafka::TopicPartitionList;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use schemas::Topic;
 use std::collections::{HashSet, VecDeque};
@@ -23,6 +23,17 @@ use tokio::time::Instant;
 const TAKE_ITEMS: usize = 500;
 /// A wake-up that got lost costs no more than this.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Between two questions for the end of a partition that has no leader for a moment.
+const LEADER_WAIT: Duration = Duration::from_millis(100);
+
+fn has_no_leader(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::NotLeaderForPartition | Code::LeaderNotAvailable)
+    )
+}
 
 pub fn unavailable(error: &KafkaError) -> ReadError {
     ReadError::Unavailable(format!("Kafka: {}", explain(error)))
@@ -96,11 +107,21 @@ impl FetchPool {
     /// asks for the end with the same isolation level: it is the last stable offset.
     pub async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, ReadError> {
         let (fetcher, name) = (self.any()?, topics::name(&self.config, topic));
-        let ask = move || match fetcher.consumer() {
-            Some(consumer) => consumer
-                .fetch_watermarks(&name, partition_number(partition), REQUEST_TIMEOUT)
-                .map_err(|error| unavailable(&error)),
-            None => Err(ReadError::Unavailable("the consumer ended".to_string())),
+        let ask = move || {
+            let deadline = Instant::now() + REQUEST_TIMEOUT;
+            loop {
+                let Some(consumer) = fetcher.consumer() else {
+                    return Err(ReadError::Unavailable("the consumer ended".to_string()));
+                };
+                let number = partition_number(partition);
+                match consumer.fetch_watermarks(&name, number, REQUEST_TIMEOUT) {
+                    // A new topic, or one that moves: asking again finds the leader.
+                    Err(error) if has_no_leader(&error) && Instant::now() < deadline => {
+                        std::thread::sleep(LEADER_WAIT);
+                    }
+                    answer => return answer.map_err(|error| unavailable(&error)),
+                }
+            }
         };
         let (first, end) = blocking(ask).await?;
         let number = |offset: i64| u64::try_from(offset).unwrap_or(0);

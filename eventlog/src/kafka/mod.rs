@@ -16,7 +16,8 @@
 //!
 //! Groups tell what is ours ([`membership`], cooperative-sticky); group members fetch nothing.
 //!
-//! A processor's **commit is a Kafka transaction** ([`transaction`]) holding, for each of its
+//! A stage (processors, deliverers) has its own group, changelog and copy of the state. A member's
+//! **commit is a Kafka transaction** ([`transaction`]) holding, for each of its
 //! partitions: the outputs; the state changes as records of `processor-state` (key: the state key;
 //! value: the new value or a tombstone); as the last one a *position record* with the next input
 //! offset; and the same offset as the group's. Commits that come together share a transaction
@@ -75,7 +76,7 @@ pub use config::KafkaConfig;
 use crate::limits::check_records;
 use crate::{
     AppendError, Bounds, EventLog, GroupMember, Offset, OpenError, ProcessorMember, ReadError,
-    Reader, Record,
+    Reader, Record, Stage,
 };
 use async_trait::async_trait;
 use committer::Committer;
@@ -86,13 +87,13 @@ use probe::Probe;
 use processor::{Fences, KafkaProcessorMember, Resources};
 use producer::Appender;
 use schemas::Topic;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::StateStore;
 use tokio::sync::mpsc;
 
-const PROCESSORS: &str = "processors";
 /// How long `close` waits for members to leave their groups.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -103,8 +104,8 @@ pub struct KafkaLog {
     appender: Appender,
     fetch: Arc<FetchPool>,
     cluster: String,
-    /// The state is opened when the process becomes a processor.
-    store: tokio::sync::Mutex<Option<Arc<StateStore>>>,
+    /// A stage's state is opened when the process becomes a member of it.
+    stores: tokio::sync::Mutex<HashMap<Stage, Arc<StateStore>>>,
     leaving: Mutex<Option<Leaving>>,
     left: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
@@ -127,7 +128,7 @@ impl KafkaLog {
             appender: Appender::new(&config)?,
             fetch: Arc::new(FetchPool::new(&config)),
             cluster,
-            store: tokio::sync::Mutex::new(None),
+            stores: tokio::sync::Mutex::default(),
             leaving: Mutex::new(Some(leaving)),
             left: tokio::sync::Mutex::new(left),
             config,
@@ -150,18 +151,20 @@ impl KafkaLog {
         leaving.ok_or_else(|| ReadError::Unavailable("the event log is closing".to_string()))
     }
 
-    async fn open_store(&self) -> Result<Arc<StateStore>, ReadError> {
-        let mut store = self.store.lock().await;
-        if let Some(store) = &*store {
+    async fn open_store(&self, stage: Stage) -> Result<Arc<StateStore>, ReadError> {
+        let mut stores = self.stores.lock().await;
+        if let Some(store) = stores.get(&stage) {
             return Ok(Arc::clone(store));
         }
-        let dir = self.config.state_dir.clone();
+        let dir = self.config.state_dir.join(stage.state_name());
         let identity = format!("{} {}", self.cluster, self.config.topic_prefix);
         let opened = fetch::blocking(move || {
             StateStore::open(&dir, &identity)
                 .map_err(|error| ReadError::Unavailable(error.to_string()))
         });
-        Ok(Arc::clone(store.insert(Arc::new(opened.await?))))
+        let store = Arc::new(opened.await?);
+        stores.insert(stage, Arc::clone(&store));
+        Ok(store)
     }
 }
 
@@ -215,13 +218,13 @@ impl EventLog for KafkaLog {
         Ok(Box::new(group::KafkaGroupMember::new(membership, Arc::clone(&self.fetch))))
     }
 
-    async fn join_processors(&self) -> Result<Box<dyn ProcessorMember>, ReadError> {
+    async fn join_stage(&self, stage: Stage) -> Result<Box<dyn ProcessorMember>, ReadError> {
         let instance = instance::id(&self.config)
             .map_err(|error| ReadError::Unavailable(error.to_string()))?;
-        let store = self.open_store().await?;
+        let store = self.open_store(stage).await?;
         // Before the group gives us anything: a predecessor's transaction is settled here.
         let (committer, metadata) =
-            Committer::start(&self.config, &instance, Arc::clone(&store)).await?;
+            Committer::start(&self.config, stage, &instance, Arc::clone(&store)).await?;
         let fences = Fences::default();
         let to_fence = Arc::clone(&fences);
         let fence = move |places: &[(Topic, u32)]| {
@@ -229,13 +232,13 @@ impl EventLog for KafkaLog {
             let lost = places.iter().filter_map(|(_, partition)| fences.get(partition));
             lost.for_each(|fence| fence.store(true, Ordering::Release));
         };
-        let (topics, leaving) = ([Topic::Postbacks], self.leaving()?);
+        let (topics, leaving) = ([stage.input()], self.leaving()?);
         let membership =
-            Membership::join(&self.config, PROCESSORS, &topics, leaving, Box::new(fence))?;
+            Membership::join(&self.config, stage.group(), &topics, leaving, Box::new(fence))?;
         // The committer ends only with its senders, and one of them is here.
         let _ = metadata.send(membership.metadata_source());
         let (fetch, partitions) = (Arc::clone(&self.fetch), self.config.partitions);
-        let resources = Resources { fetch, store, committer, partitions };
+        let resources = Resources { stage, fetch, store, committer, partitions };
         Ok(Box::new(KafkaProcessorMember::new(membership, resources, fences)))
     }
 }

@@ -1,4 +1,4 @@
-//! A processor: partitions of `postbacks`, each with its state caught up.
+//! A member of a stage: partitions of its input, each with its state caught up.
 
 use super::committer::{Committer, Fence};
 use super::fetch::{FetchPool, KafkaReader};
@@ -8,11 +8,10 @@ use super::store::StateStore;
 use crate::limits::check_records;
 use crate::{
     Batch, Commit, CommitError, Offset, OwnedPartition, PartitionState, ProcessorEvent,
-    ProcessorMember, ReadError, ReadLimit, Reader,
+    ProcessorMember, ReadError, ReadLimit, Reader, Stage,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use schemas::Topic;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +31,7 @@ pub type Fences = Arc<Mutex<HashMap<u32, Fence>>>;
 /// What partitions are opened with.
 #[derive(Clone)]
 pub struct Resources {
+    pub stage: Stage,
     pub fetch: Arc<FetchPool>,
     pub store: Arc<StateStore>,
     pub committer: Committer,
@@ -135,7 +135,7 @@ impl ProcessorMember for KafkaProcessorMember {
     }
 
     async fn reopen(&mut self, partition: u32) -> Result<(), ReadError> {
-        if self.membership.owns((Topic::Postbacks, partition)) {
+        if self.membership.owns((self.resources.stage.input(), partition)) {
             self.restore(partition, Duration::ZERO);
         }
         Ok(())
@@ -170,7 +170,8 @@ impl KafkaPartition {
         // What this process left in doubt must be decided before the state is read.
         resources.committer.settle().await?;
         let next_offset = restore::catch_up(membership, &resources, partition, fence).await?;
-        let reader = resources.fetch.read_from(Topic::Postbacks, partition, next_offset).await?;
+        let reader =
+            resources.fetch.read_from(resources.stage.input(), partition, next_offset).await?;
         let state = KafkaState { store: Arc::clone(&resources.store), partition };
         let fence = Arc::clone(fence);
         Ok(Self { resources, partition, fence, next_offset, reader, state, in_doubt: false })
@@ -197,7 +198,9 @@ impl OwnedPartition for KafkaPartition {
 
     async fn commit(&mut self, commit: Commit) -> Result<(), CommitError> {
         if self.fence.load(Ordering::Acquire) {
-            return Err(CommitError::Fenced(format!("postbacks/{} was revoked", self.partition)));
+            let input = self.resources.stage.input();
+            let why = format!("{input}/{} was revoked", self.partition);
+            return Err(CommitError::Fenced(why));
         }
         if self.in_doubt {
             return Err(CommitError::Unknown("the partition must be reopened first".to_string()));

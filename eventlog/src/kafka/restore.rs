@@ -1,13 +1,12 @@
 //! Catching the copy of a partition's state up with the committed changelog.
 
-use super::changelog::{self, Entry};
+use super::changelog::{Entry, parse};
 use super::committer::Fence;
 use super::membership::Membership;
 use super::processor::Resources;
 use super::store::Progress;
 use crate::local::wall_clock;
 use crate::{Offset, ReadError, ReadLimit, Reader, StoredRecord};
-use schemas::Topic;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,11 +23,12 @@ pub async fn catch_up(
     partition: u32,
     fence: &Fence,
 ) -> Result<Offset, ReadError> {
-    let place = (Topic::Postbacks, partition);
+    let (input, changelog) = (resources.stage.input(), resources.stage.changelog());
+    let place = (input, partition);
     let committed = membership.committed(vec![place]).await?;
     let committed = committed.into_iter().find_map(|(_, position)| position).map(|(next, _)| next);
     let began = wall_clock();
-    let bounds = resources.fetch.bounds(Topic::ProcessorState, partition).await?;
+    let bounds = resources.fetch.bounds(changelog, partition).await?;
     let mut progress = match resources.store.progress(partition)? {
         Some(progress)
             if (bounds.first..=bounds.end).contains(&progress.changelog_next)
@@ -53,8 +53,7 @@ pub async fn catch_up(
             Some(reader) => reader,
             None => {
                 let from = progress.changelog_next;
-                let topic = Topic::ProcessorState;
-                reader.insert(resources.fetch.read_from(topic, partition, from).await?)
+                reader.insert(resources.fetch.read_from(changelog, partition, from).await?)
             }
         };
         let batch = reader.read(RESTORE_LIMIT).await?;
@@ -64,8 +63,8 @@ pub async fn catch_up(
             moved = Instant::now();
         } else if moved.elapsed() > MARKER_TIMEOUT {
             return Err(ReadError::Unavailable(format!(
-                "processor-state/{partition} ends before the committed offset {committed:?} of \
-                 postbacks; if the topic was emptied by hand, the state is lost"
+                "{changelog}/{partition} ends before the committed offset {committed:?} of \
+                 {input}; if the topic was emptied by hand, the state is lost"
             )));
         }
     }
@@ -74,7 +73,7 @@ pub async fn catch_up(
     match progress.input_next {
         // What the changelog says is committed, even when the group's offsets have expired.
         Some(input_next) => Ok(input_next),
-        None => Ok(resources.fetch.bounds(Topic::Postbacks, partition).await?.first),
+        None => Ok(resources.fetch.bounds(input, partition).await?.first),
     }
 }
 
@@ -86,16 +85,17 @@ async fn apply(
     mut progress: Progress,
 ) -> Result<Progress, ReadError> {
     let store = Arc::clone(&resources.store);
+    let changelog = resources.stage.changelog();
     super::fetch::blocking(move || {
         let mut changes = Vec::with_capacity(records.len());
         for stored in &records {
-            match changelog::parse(&stored.record) {
+            match parse(&stored.record) {
                 Some(Entry::State { key, value }) => changes.push((key, value)),
                 Some(Entry::Position(next_offset)) => progress.input_next = Some(next_offset),
                 None => {
                     let offset = stored.offset;
                     return Err(ReadError::Damaged(format!(
-                        "processor-state/{partition} holds something else at offset {offset}; is \
+                        "{changelog}/{partition} holds something else at offset {offset}; is \
                          another program writing to this topic?"
                     )));
                 }

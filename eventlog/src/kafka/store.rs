@@ -61,8 +61,7 @@ impl StateStore {
     /// use and is wiped.
     pub fn open(dir: &Path, identity: &str) -> Result<Self, OpenError> {
         let say = |error: fjall::Error| OpenError::Unavailable(explain(dir, &error));
-        let db =
-            Database::builder(dir.join("state")).cache_size(CACHE_BYTES).open().map_err(say)?;
+        let db = Database::builder(dir).cache_size(CACHE_BYTES).open().map_err(say)?;
         let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(say);
         let (meta, state, progress) =
             (keyspace("meta")?, keyspace("state")?, keyspace("progress")?);

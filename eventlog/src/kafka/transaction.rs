@@ -6,14 +6,14 @@ use super::context::{client_error, explain, log_line};
 use super::fetch::partition_number;
 use super::producer::message;
 use super::topics;
-use crate::{Commit, Offset, Record};
+use crate::{Commit, Offset, Record, Stage};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, TopicPartitionList};
-use schemas::{Topic, UnixMillis};
+use schemas::UnixMillis;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const QUEUE_FULL_POLL: Duration = Duration::from_millis(5);
 /// No offset has been reported yet.
 const NOT_DELIVERED: i64 = -1;
 
-/// What a transaction does for one partition of `postbacks`.
+/// What a transaction does for one partition of the stage's input.
 pub struct Part {
     pub partition: u32,
     pub commit: Arc<Commit>,
@@ -59,13 +59,13 @@ impl Worker {
     /// A new producer under the instance's transactional id. When this has succeeded, everything
     /// that earlier producers of the id had under way has been committed or aborted, and they can
     /// commit nothing more.
-    pub async fn start(config: &KafkaConfig, instance: &str) -> Result<Self, String> {
+    pub async fn start(config: &KafkaConfig, stage: Stage, instance: &str) -> Result<Self, String> {
         let (jobs, queue) = mpsc::sync_channel::<Job>(1);
         let (ready, is_ready) = oneshot::channel();
-        let (config, instance) = (config.clone(), instance.to_string());
+        let (config, id) = (config.clone(), format!("{}-{instance}", stage.member()));
         let work = move || {
             let started = ThreadedProducer::from_config_and_context(
-                &config.transactional_producer(&instance),
+                &config.transactional_producer(&id),
                 Deliveries,
             )
             .and_then(|producer| producer.init_transactions(REQUEST_TIMEOUT).map(|()| producer));
@@ -76,7 +76,7 @@ impl Worker {
             // Whoever started us has given up waiting: then there will be no jobs either.
             let _ = ready.send(Ok(()));
             while let Ok(Job { parts, metadata, reply }) = queue.recv() {
-                let _ = reply.send(run(&config, &producer, &parts, &metadata));
+                let _ = reply.send(run((&config, stage), &producer, &parts, &metadata));
             }
         };
         std::thread::Builder::new()
@@ -131,7 +131,7 @@ impl ProducerContext for Deliveries {
 type TransactionalProducer = ThreadedProducer<Deliveries>;
 
 fn run(
-    config: &KafkaConfig,
+    (config, stage): (&KafkaConfig, Stage),
     producer: &TransactionalProducer,
     parts: &[Part],
     metadata: &ConsumerGroupMetadata,
@@ -139,7 +139,7 @@ fn run(
     if let Err(error) = producer.begin_transaction() {
         return Outcome::Broken(explain(&error));
     }
-    let ends = match fill(config, producer, parts, metadata) {
+    let ends = match fill((config, stage), producer, parts, metadata) {
         Ok(ends) => ends,
         Err(error) => return abort(producer, &error),
     };
@@ -170,13 +170,13 @@ fn abort(producer: &TransactionalProducer, cause: &KafkaError) -> Outcome {
 }
 
 fn fill(
-    config: &KafkaConfig,
+    (config, stage): (&KafkaConfig, Stage),
     producer: &TransactionalProducer,
     parts: &[Part],
     metadata: &ConsumerGroupMetadata,
 ) -> Result<Vec<Arc<AtomicI64>>, KafkaError> {
     let (inputs, changelog) =
-        (topics::name(config, Topic::Postbacks), topics::name(config, Topic::ProcessorState));
+        (topics::name(config, stage.input()), topics::name(config, stage.changelog()));
     let mut offsets = TopicPartitionList::new();
     let mut ends = Vec::new();
     for Part { partition, commit, at } in parts {

@@ -42,6 +42,7 @@ pub struct RetentionTable {
     pub decisions: Retention,
     pub refused: Retention,
     pub dead_letters: Retention,
+    pub deliveries: Retention,
 }
 
 impl Default for RetentionTable {
@@ -52,6 +53,7 @@ impl Default for RetentionTable {
             decisions: Retention { age_ms: 14 * DAY_MS, bytes: 16 * GIB },
             refused: Retention { age_ms: 14 * DAY_MS, bytes: 256 * MIB },
             dead_letters: Retention { age_ms: 90 * DAY_MS, bytes: 256 * MIB },
+            deliveries: Retention { age_ms: 14 * DAY_MS, bytes: 4 * GIB },
         }
     }
 }
@@ -66,7 +68,10 @@ impl RetentionTable {
             Topic::Decisions => Some(self.decisions),
             Topic::Refused => Some(self.refused),
             Topic::DeadLetters => Some(self.dead_letters),
-            Topic::Config | Topic::Availability | Topic::ProcessorState => None,
+            Topic::Deliveries => Some(self.deliveries),
+            Topic::Config | Topic::Availability | Topic::ProcessorState | Topic::DeliveryState => {
+                None
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::layout::{self, Extent, PositionKey};
 use super::store::Store;
-use crate::{Offset, Record};
+use crate::{Offset, Record, Stage};
 use fjall::PersistMode;
 use schemas::Topic;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub struct GroupCommit {
     records: BTreeMap<(Topic, u32, Offset), Vec<u8>>,
     removed: BTreeSet<(Topic, u32, Offset)>,
-    state: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    state: HashMap<(Stage, Vec<u8>), Option<Vec<u8>>>,
     positions: HashMap<PositionKey, (Offset, String)>,
     extents: HashMap<(Topic, u32), Extent>,
     pub bytes: usize,
@@ -32,9 +32,14 @@ impl GroupCommit {
         }
     }
 
-    pub fn change_state(&mut self, partition: u32, key: &[u8], value: Option<Vec<u8>>) {
+    pub fn change_state(
+        &mut self,
+        (stage, partition): (Stage, u32),
+        key: &[u8],
+        value: Option<Vec<u8>>,
+    ) {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
-        self.state.insert(layout::state_key(partition, key), value);
+        self.state.insert((stage, layout::state_key(partition, key)), value);
     }
 
     pub fn set_position(&mut self, key: PositionKey, next_offset: Offset, note: String) {
@@ -60,10 +65,10 @@ impl GroupCommit {
         for (topic, partition, offset) in std::mem::take(&mut self.removed) {
             batch.remove(store.records(topic), layout::record_key(partition, offset));
         }
-        for (key, value) in std::mem::take(&mut self.state) {
+        for ((stage, key), value) in std::mem::take(&mut self.state) {
             match value {
-                Some(value) => batch.insert(&store.state, key, value),
-                None => batch.remove(&store.state, key),
+                Some(value) => batch.insert(store.state(stage), key, value),
+                None => batch.remove(store.state(stage), key),
             }
         }
         for (key, (offset, note)) in std::mem::take(&mut self.positions) {

@@ -1,7 +1,7 @@
 //! What the writer is asked to do.
 
 use super::shared::Shared;
-use crate::{AppendError, Commit, CommitError, Offset, Position, Record};
+use crate::{AppendError, Commit, CommitError, Offset, Position, Record, Stage};
 use schemas::Topic;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 /// Whom a commit comes from; the writer knows who owns what now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
+    pub stage: Stage,
     pub partition: u32,
-    /// Of the processors: a newer processor takes everything at once.
+    /// Of the stage's members: a newer one takes everything at once.
     pub generation: u64,
     /// Of the partition: whoever opened it last.
     pub epoch: u64,
@@ -30,8 +31,10 @@ pub enum Job {
         commit: Commit,
         reply: oneshot::Sender<Result<(), CommitError>>,
     },
-    /// Makes the caller the owner of a partition of `postbacks`; answers with its committed offset.
+    /// Makes the caller the owner of a partition of a stage's input; answers with its committed
+    /// offset.
     Own {
+        stage: Stage,
         partition: u32,
         generation: u64,
         reply: oneshot::Sender<Result<(Owner, Offset), CommitError>>,

@@ -8,9 +8,6 @@ use schemas::{Topic, UnixMillis};
 /// The version of everything in this file, recorded in every log.
 pub const FORMAT: u32 = 1;
 
-/// Group name of the processors in the keyspace of positions.
-pub const PROCESSORS: &str = "processors";
-
 /// A topic on the disk; never change a number.
 #[must_use]
 pub const fn topic_code(topic: Topic) -> u8 {
@@ -23,6 +20,8 @@ pub const fn topic_code(topic: Topic) -> u8 {
         Topic::ProcessorState => 5,
         Topic::Refused => 6,
         Topic::DeadLetters => 7,
+        Topic::Deliveries => 8,
+        Topic::DeliveryState => 9,
     }
 }
 

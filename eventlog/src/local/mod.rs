@@ -11,7 +11,7 @@
 //! | one a topic | partition u32, offset u64 | time i64 (Unix ms), key length u32, key, value |
 //! | `extents` | topic u8, partition u32 | first offset u64, next offset u64, kept bytes u64 |
 //! | `positions` | group, topic u8, partition u32 | next offset u64, note |
-//! | `state` | partition u32, key | value |
+//! | `state`, `delivery-copy` (one a stage) | partition u32, key | value |
 //!
 //! # What it promises
 //!
@@ -61,7 +61,7 @@ pub use config::{Clock, LocalConfig, QUEUE_BYTES, QUEUE_JOBS, Retention, Retenti
 
 use crate::{
     AppendError, Bounds, EventLog, GroupMember, Offset, OpenError, ProcessorMember, ReadError,
-    Reader, Record,
+    Reader, Record, Stage,
 };
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -187,8 +187,8 @@ impl EventLog for LocalLog {
         Ok(Box::new(member))
     }
 
-    async fn join_processors(&self) -> Result<Box<dyn ProcessorMember>, ReadError> {
-        Ok(Box::new(processor::LocalProcessorMember::join(self.requests.clone())))
+    async fn join_stage(&self, stage: Stage) -> Result<Box<dyn ProcessorMember>, ReadError> {
+        Ok(Box::new(processor::LocalProcessorMember::join(self.requests.clone(), stage)))
     }
 }
 
@@ -215,7 +215,9 @@ mod tests {
         let committed = member.commit(vec![position]).await;
         assert!(matches!(committed, Err(CommitError::Unavailable(_))), "{committed:?}");
         assert!(log.join("g", &[Topic::Clicks]).await.is_err(), "its positions may not be durable");
-        assert!(log.join_processors().await.unwrap().next_event(TICK).await.is_err());
+        for stage in Stage::ALL {
+            assert!(log.join_stage(stage).await.unwrap().next_event(TICK).await.is_err());
+        }
         log.close().await;
     }
 

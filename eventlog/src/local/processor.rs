@@ -1,4 +1,4 @@
-//! The processors on the local log: the newest one owns every partition.
+//! The members of a stage on the local log: the newest one owns every partition.
 
 use super::job::{Job, Owner};
 use super::reader::LocalReader;
@@ -7,11 +7,10 @@ use super::shared::Shared;
 use super::{disk, layout};
 use crate::{
     Batch, Commit, CommitError, Offset, OwnedPartition, PartitionState, ProcessorEvent,
-    ProcessorMember, ReadError, ReadLimit, Reader,
+    ProcessorMember, ReadError, ReadLimit, Reader, Stage,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use schemas::Topic;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio::sync::watch;
 
 pub struct LocalProcessorMember {
     requests: Requests,
+    stage: Stage,
     generation: u64,
     newest: watch::Receiver<u64>,
     /// Partitions to be handed out.
@@ -27,10 +27,11 @@ pub struct LocalProcessorMember {
 }
 
 impl LocalProcessorMember {
-    pub fn join(requests: Requests) -> Self {
-        let generation = requests.shared.next_generation(layout::PROCESSORS);
+    pub fn join(requests: Requests, stage: Stage) -> Self {
+        let generation = requests.shared.next_generation(stage.group());
         Self {
-            newest: requests.shared.watch_generation(layout::PROCESSORS),
+            newest: requests.shared.watch_generation(stage.group()),
+            stage,
             generation,
             due: (0..requests.shared.config.partitions).collect(),
             owned: Vec::new(),
@@ -47,7 +48,8 @@ impl ProcessorMember for LocalProcessorMember {
         if newest == generation
             && let Some(partition) = self.due.front().copied()
         {
-            let owned = LocalPartition::own(&self.requests, partition, generation).await?;
+            let owned =
+                LocalPartition::own(&self.requests, (self.stage, partition), generation).await?;
             self.due.pop_front();
             if !self.owned.contains(&partition) {
                 self.owned.push(partition);
@@ -87,11 +89,15 @@ struct LocalPartition {
 impl LocalPartition {
     /// Takes a partition over: whoever had it cannot commit any more, and what it had committed
     /// before is in what is read here.
-    async fn own(requests: &Requests, partition: u32, generation: u64) -> Result<Self, ReadError> {
-        let job = |reply| Job::Own { partition, generation, reply };
+    async fn own(
+        requests: &Requests,
+        (stage, partition): (Stage, u32),
+        generation: u64,
+    ) -> Result<Self, ReadError> {
+        let job = |reply| Job::Own { stage, partition, generation, reply };
         let (owner, next_offset) = requests.ask(job).await.map_err(unavailable)?;
-        let reader = LocalReader::open(&requests.shared, Topic::Postbacks, partition, next_offset)?;
-        let state = LocalState { shared: Arc::clone(&requests.shared), partition };
+        let reader = LocalReader::open(&requests.shared, stage.input(), partition, next_offset)?;
+        let state = LocalState { shared: Arc::clone(&requests.shared), stage, partition };
         Ok(Self { requests: requests.clone(), owner, next_offset, reader, state })
     }
 }
@@ -125,6 +131,7 @@ impl OwnedPartition for LocalPartition {
 /// Reads inline: a key takes microseconds from memory, and rules ask for a few at a time.
 struct LocalState {
     shared: Arc<Shared>,
+    stage: Stage,
     partition: u32,
 }
 
@@ -137,7 +144,8 @@ impl LocalState {
 impl PartitionState for LocalState {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         let key = layout::state_key(self.partition, key);
-        let value = self.shared.store.state.get(key).map_err(|error| self.damaged(&error))?;
+        let state = self.shared.store.state(self.stage);
+        let value = state.get(key).map_err(|error| self.damaged(&error))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -146,7 +154,7 @@ impl PartitionState for LocalState {
             return Ok(None);
         }
         let range = layout::state_key(self.partition, from)..layout::state_key(self.partition, end);
-        let Some(guard) = self.shared.store.state.range(range).next() else {
+        let Some(guard) = self.shared.store.state(self.stage).range(range).next() else {
             return Ok(None);
         };
         let (key, value) = guard.into_inner().map_err(|error| self.damaged(&error))?;

@@ -3,7 +3,7 @@
 use super::config::LocalConfig;
 use super::disk;
 use super::layout::{self, Extent, FORMAT, PositionKey};
-use crate::{Offset, OpenError, Record};
+use crate::{Offset, OpenError, Record, Stage};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use schemas::Topic;
 use schemas::topic::Kind;
@@ -20,7 +20,8 @@ pub struct Store {
     topics: Vec<(Topic, Keyspace)>,
     pub extents: Keyspace,
     pub positions: Keyspace,
-    pub state: Keyspace,
+    /// In the order of `Stage::ALL`.
+    states: Vec<Keyspace>,
 }
 
 /// What the writer starts from.
@@ -48,14 +49,20 @@ impl Store {
             topics.push((topic, keyspace(topic.name())?));
         }
         let (extents, positions) = (keyspace("extents")?, keyspace("positions")?);
-        let state = keyspace("state")?;
-        Ok(Self { dir, topics, extents, positions, state, db })
+        let states = Stage::ALL.iter().map(|stage| keyspace(stage.state_name()));
+        let states = states.collect::<Result<_, _>>()?;
+        Ok(Self { dir, topics, extents, positions, states, db })
     }
 
     /// The records of a topic.
     pub fn records(&self, topic: Topic) -> &Keyspace {
         // The list is in the order of `Topic::ALL`, which is the order of the variants.
         &self.topics[topic as usize].1
+    }
+
+    /// The state of a stage's partitions.
+    pub fn state(&self, stage: Stage) -> &Keyspace {
+        &self.states[stage as usize]
     }
 
     pub fn load(&self) -> Result<Loaded, OpenError> {

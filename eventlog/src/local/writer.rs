@@ -5,11 +5,11 @@ use super::config::{GROUP_BYTES, GROUP_JOBS};
 use super::disk;
 use super::group_commit::GroupCommit;
 use super::job::{Job, Owner, Room};
-use super::layout::{Extent, PROCESSORS, PositionKey};
+use super::layout::{Extent, PositionKey};
 use super::shared::Shared;
 use super::store::Loaded;
 use crate::limits::{check_records, record_bytes};
-use crate::{AppendError, Commit, CommitError, Offset, Position, Record};
+use crate::{AppendError, Commit, CommitError, Offset, Position, Record, Stage};
 use fjall::PersistMode;
 use schemas::Topic;
 use schemas::topic::Kind;
@@ -23,7 +23,7 @@ pub struct Writer {
     extents: HashMap<(Topic, u32), Extent>,
     positions: HashMap<PositionKey, (Offset, String)>,
     latest: HashMap<(Topic, u32, Vec<u8>), Offset>,
-    owners: HashMap<u32, u64>,
+    owners: HashMap<(Stage, u32), u64>,
     last_epoch: u64,
 }
 
@@ -132,20 +132,21 @@ impl Writer {
                     into.answers.push(answer_commit(reply, ()));
                 }
             },
-            Job::Own { partition, generation, reply } => {
+            Job::Own { stage, partition, generation, reply } => {
                 if let Err(error) = self.check_working() {
                     return drop(reply.send(Err(error)));
                 }
-                if *self.shared.watch_generation(PROCESSORS).borrow() != generation {
-                    let why = "another processor took over".to_string();
+                if *self.shared.watch_generation(stage.group()).borrow() != generation {
+                    let why = format!("another {} took over", stage.member());
                     let _ = reply.send(Err(CommitError::Fenced(why)));
                     return;
                 }
                 self.last_epoch += 1;
-                let owner = Owner { partition, generation, epoch: self.last_epoch };
-                self.owners.insert(partition, owner.epoch);
+                let owner = Owner { stage, partition, generation, epoch: self.last_epoch };
+                self.owners.insert((stage, partition), owner.epoch);
+                let (group, topic) = (stage.group(), stage.input());
                 let (next_offset, _) =
-                    self.start_position(PROCESSORS, Topic::Postbacks, partition, &mut into.group);
+                    self.start_position(group, topic, partition, &mut into.group);
                 into.answers.push(answer_commit(reply, (owner, next_offset)));
             }
             Job::Join { group, topics, reply } => {
@@ -232,10 +233,10 @@ impl Writer {
     }
 
     fn check_commit(&self, owner: Owner, commit: &Commit) -> Result<(), CommitError> {
-        let generation = *self.shared.watch_generation(PROCESSORS).borrow();
-        let newest = self.owners.get(&owner.partition) == Some(&owner.epoch);
+        let generation = *self.shared.watch_generation(owner.stage.group()).borrow();
+        let newest = self.owners.get(&(owner.stage, owner.partition)) == Some(&owner.epoch);
         if !newest || owner.generation != generation {
-            let why = format!("postbacks/{} was taken over", owner.partition);
+            let why = format!("{}/{} was taken over", owner.stage.input(), owner.partition);
             return Err(CommitError::Fenced(why));
         }
         self.check_working()?;
@@ -255,9 +256,9 @@ impl Writer {
             self.add(*topic, *partition, std::slice::from_ref(record), group);
         }
         for (key, value) in commit.state_changes {
-            group.change_state(owner.partition, &key, value);
+            group.change_state((owner.stage, owner.partition), &key, value);
         }
-        let (group_name, topic) = (PROCESSORS.to_string(), Topic::Postbacks);
+        let (group_name, topic) = (owner.stage.group().to_string(), owner.stage.input());
         let key = PositionKey { group: group_name, topic, partition: owner.partition };
         self.set_position(key, commit.next_offset, String::new(), group);
     }

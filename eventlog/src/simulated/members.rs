@@ -1,12 +1,12 @@
 //! Group members and processors of the simulation.
 
+use super::Handle;
 use super::faults::Fate;
 use super::groups::{Change, Grant, Group};
 use super::reader::SimulatedReader;
-use super::{Handle, PROCESSORS};
 use crate::{
     Batch, Commit, CommitError, GroupEvent, GroupMember, Offset, OwnedPartition, PartitionState,
-    Position, ProcessorEvent, ProcessorMember, ReadError, ReadLimit, Reader,
+    Position, ProcessorEvent, ProcessorMember, ReadError, ReadLimit, Reader, Stage,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -92,14 +92,17 @@ impl GroupMember for SimulatedMember {
     }
 }
 
-pub struct SimulatedProcessor(pub Membership);
+pub struct SimulatedProcessor {
+    pub membership: Membership,
+    pub stage: Stage,
+}
 
 impl SimulatedProcessor {
     fn put_back(&self, is_empty: bool, rest: Change) -> Result<(), ReadError> {
         if is_empty {
             return Ok(());
         }
-        self.0.in_group(|group| group.put_back(self.0.member, rest))
+        self.membership.in_group(|group| group.put_back(self.membership.member, rest))
     }
 }
 
@@ -107,7 +110,7 @@ impl SimulatedProcessor {
 impl ProcessorMember for SimulatedProcessor {
     async fn next_event(&mut self, wait: Duration) -> Result<Option<ProcessorEvent>, ReadError> {
         // One partition at a time: the rest of a change is put back.
-        match self.0.next_change(wait).await? {
+        match self.membership.next_change(wait).await? {
             None => Ok(None),
             Some(Change::Revoked(mut places)) => {
                 let Some((_, partition)) = places.pop() else { return Ok(None) };
@@ -117,18 +120,24 @@ impl ProcessorMember for SimulatedProcessor {
             Some(Change::Assigned(mut grants)) => {
                 let Some(Grant { place, epoch }) = grants.pop() else { return Ok(None) };
                 self.put_back(grants.is_empty(), Change::Assigned(grants))?;
-                let owned = SimulatedPartition::open(self.0.handle.clone(), place.1, epoch)?;
+                let owned = SimulatedPartition::open(
+                    self.membership.handle.clone(),
+                    (self.stage, place.1),
+                    epoch,
+                )?;
                 Ok(Some(ProcessorEvent::Assigned(Box::new(owned))))
             }
         }
     }
 
     async fn reopen(&mut self, partition: u32) -> Result<(), ReadError> {
-        self.0.in_group(|group| group.reopen(self.0.member, (Topic::Postbacks, partition)))
+        let place = (self.stage.input(), partition);
+        self.membership.in_group(|group| group.reopen(self.membership.member, place))
     }
 }
 
 struct SimulatedPartition {
+    stage: Stage,
     partition: u32,
     epoch: u64,
     next_offset: Offset,
@@ -139,13 +148,16 @@ struct SimulatedPartition {
 }
 
 impl SimulatedPartition {
-    fn open(handle: Handle, partition: u32, epoch: u64) -> Result<Self, ReadError> {
+    fn open(
+        handle: Handle,
+        (stage, partition): (Stage, u32),
+        epoch: u64,
+    ) -> Result<Self, ReadError> {
         let (next_offset, _) =
-            handle.with(|world| world.position(PROCESSORS, Topic::Postbacks, partition))?;
-        let reader =
-            SimulatedReader::open(handle.clone(), Topic::Postbacks, partition, next_offset)?;
-        let state = SimulatedState { handle, partition };
-        Ok(Self { partition, epoch, next_offset, reader, state, in_doubt: false })
+            handle.with(|world| world.position(stage.group(), stage.input(), partition))?;
+        let reader = SimulatedReader::open(handle.clone(), stage.input(), partition, next_offset)?;
+        let state = SimulatedState { handle, stage, partition };
+        Ok(Self { stage, partition, epoch, next_offset, reader, state, in_doubt: false })
     }
 }
 
@@ -169,24 +181,27 @@ impl OwnedPartition for SimulatedPartition {
 
     async fn commit(&mut self, commit: Commit) -> Result<(), CommitError> {
         tokio::task::yield_now().await;
-        let (partition, epoch) = (self.partition, self.epoch);
+        let (stage, partition, epoch) = (self.stage, self.partition, self.epoch);
         let handle = &self.state.handle;
-        let place = (Topic::Postbacks, partition);
+        let place = (stage.input(), partition);
         let (present, fate) = handle
             .with(|world| {
-                let group = world.groups.entry(PROCESSORS.to_string()).or_default();
+                let group = world.groups.entry(stage.group().to_string()).or_default();
                 let present = group.epoch(place) == epoch;
                 (present, world.faults.of_commit(&mut world.random))
             })
             .map_err(fenced)?;
         if !present {
-            return Err(CommitError::Fenced(format!("postbacks/{partition} was taken over")));
+            return Err(CommitError::Fenced(format!(
+                "{}/{partition} was taken over",
+                stage.input()
+            )));
         }
         if self.in_doubt {
             return Err(CommitError::Unknown("the partition must be reopened first".to_string()));
         }
         let next_offset = commit.next_offset;
-        let result = handle.commit(fate, |world| world.apply(PROCESSORS, partition, commit));
+        let result = handle.commit(fate, |world| world.apply(stage, partition, commit));
         match &result {
             Ok(()) => self.next_offset = next_offset,
             Err(error) => self.in_doubt = matches!(error, CommitError::Unknown(_)),
@@ -197,12 +212,13 @@ impl OwnedPartition for SimulatedPartition {
 
 struct SimulatedState {
     handle: Handle,
+    stage: Stage,
     partition: u32,
 }
 
 impl PartitionState for SimulatedState {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        self.handle.with(|world| world.state.get(&self.partition)?.get(key).cloned())
+        self.handle.with(|world| world.state.get(&(self.stage, self.partition))?.get(key).cloned())
     }
 
     fn first_in(&self, from: &[u8], end: &[u8]) -> Result<Option<(Bytes, Bytes)>, ReadError> {
@@ -210,7 +226,8 @@ impl PartitionState for SimulatedState {
             return Ok(None);
         }
         self.handle.with(|world| {
-            let mut entries = world.state.get(&self.partition)?.range(from.to_vec()..end.to_vec());
+            let state = world.state.get(&(self.stage, self.partition))?;
+            let mut entries = state.range(from.to_vec()..end.to_vec());
             entries.next().map(|(key, value)| (Bytes::from(key.clone()), value.clone()))
         })
     }

@@ -20,6 +20,7 @@ pub use faults::{ACK_DELAY_MS, Faults, Random};
 use crate::limits::check_records;
 use crate::{
     AppendError, Bounds, EventLog, GroupMember, Offset, ProcessorMember, ReadError, Reader, Record,
+    Stage,
 };
 use async_trait::async_trait;
 use faults::Fate;
@@ -33,8 +34,6 @@ use world::World;
 
 /// Rounds of letting others run before a waiting call moves the clock.
 pub const IDLE_YIELDS: u32 = 64;
-
-const PROCESSORS: &str = "processors";
 
 /// One incarnation of the log, between two crashes.
 pub struct SimulatedLog {
@@ -86,13 +85,18 @@ impl SimulatedLog {
         Arc::new(Self { handle, partitions: self.partitions })
     }
 
-    /// Gives a partition of `postbacks` to the member that joined `nth` of those present; the one
-    /// that had it is fenced at once. Nothing happens when there is no such member.
+    /// Gives a partition of `postbacks` to the processor that joined `nth` of those present; the
+    /// one that had it is fenced at once. Nothing happens when there is no such member.
     pub fn move_partition(&self, partition: u32, nth: usize) {
+        self.move_stage_partition(Stage::Processor, partition, nth);
+    }
+
+    /// The same for any stage and a partition of its input.
+    pub fn move_stage_partition(&self, stage: Stage, partition: u32, nth: usize) {
         let mut world = self.handle.lock();
-        let group = world.groups.entry(PROCESSORS.to_string()).or_default();
+        let group = world.groups.entry(stage.group().to_string()).or_default();
         if let Some(member) = group.members().get(nth) {
-            group.hand_over(vec![((Topic::Postbacks, partition), *member)]);
+            group.hand_over(vec![((stage.input(), partition), *member)]);
         }
         world.version += 1;
     }
@@ -210,8 +214,8 @@ impl EventLog for SimulatedLog {
         Ok(Box::new(SimulatedMember(membership)))
     }
 
-    async fn join_processors(&self) -> Result<Box<dyn ProcessorMember>, ReadError> {
-        let membership = Membership::join(self.handle.clone(), PROCESSORS, &[Topic::Postbacks])?;
-        Ok(Box::new(SimulatedProcessor(membership)))
+    async fn join_stage(&self, stage: Stage) -> Result<Box<dyn ProcessorMember>, ReadError> {
+        let membership = Membership::join(self.handle.clone(), stage.group(), &[stage.input()])?;
+        Ok(Box::new(SimulatedProcessor { membership, stage }))
     }
 }

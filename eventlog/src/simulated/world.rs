@@ -2,7 +2,7 @@
 
 use super::faults::{Faults, Random};
 use super::groups::Group;
-use crate::{Bounds, Commit, Offset, Record};
+use crate::{Bounds, Commit, Offset, Record, Stage};
 use bytes::Bytes;
 use schemas::topic::Kind;
 use schemas::{Topic, UnixMillis};
@@ -53,7 +53,7 @@ pub struct World {
     pub durable: HashMap<u64, Offset>,
     pub last_id: u64,
     pub positions: HashMap<(String, Topic, u32), (Offset, String)>,
-    pub state: HashMap<u32, BTreeMap<Vec<u8>, Bytes>>,
+    pub state: HashMap<(Stage, u32), BTreeMap<Vec<u8>, Bytes>>,
     pub groups: HashMap<String, Group>,
 }
 
@@ -117,18 +117,18 @@ impl World {
     }
 
     /// Everything of one commit.
-    pub fn apply(&mut self, group: &str, partition: u32, commit: Commit) {
+    pub fn apply(&mut self, stage: Stage, partition: u32, commit: Commit) {
         for (topic, output_partition, record) in commit.outputs {
             self.parts.entry((topic, output_partition)).or_default().add(topic, record);
         }
-        let state = self.state.entry(partition).or_default();
+        let state = self.state.entry((stage, partition)).or_default();
         for (key, value) in commit.state_changes {
             match value {
                 Some(value) => drop(state.insert(key, Bytes::from(value))),
                 None => drop(state.remove(&key)),
             }
         }
-        let place = (group.to_string(), Topic::Postbacks, partition);
+        let place = (stage.group().to_string(), stage.input(), partition);
         self.positions.insert(place, (commit.next_offset, String::new()));
         self.version += 1;
     }

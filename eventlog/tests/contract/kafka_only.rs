@@ -3,7 +3,7 @@
 
 use crate::support::{LIMIT, Owner, PARTITIONS, Process, ROUND, World, read_all, record, values};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
-use eventlog::{Commit, CommitError, OpenError};
+use eventlog::{Commit, CommitError, OpenError, Stage};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use schemas::Topic;
@@ -63,7 +63,7 @@ async fn a_fenced_producer_commits_nothing_and_reopens_with_what_was_committed()
     // A producer of the same instance begins, as after a pause that was taken for the end.
     config.state_dir = world.path("elsewhere");
     let second = Process::on(KafkaLog::connect(config).await.unwrap());
-    let same_instance = second.log.join_processors().await.unwrap();
+    let same_instance = second.log.join_stage(Stage::Processor).await.unwrap();
     let late = owned.commit(commit("late", 2)).await;
     assert!(late.is_err(), "committed by a fenced producer");
     drop(same_instance);

@@ -48,4 +48,5 @@ contract! {
     reopening_gives_what_was_committed
     whoever_lost_a_partition_cannot_commit
     two_processors_process_everything_once
+    stages_follow_each_other_and_share_nothing
 }

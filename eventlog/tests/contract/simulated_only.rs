@@ -4,7 +4,7 @@ use crate::support::{LIMIT, NOW, read_all, values};
 use eventlog::simulated::{Faults, Random, SimulatedLog};
 use eventlog::{
     AppendError, Commit, CommitError, EventLog, OwnedPartition, ProcessorEvent, ProcessorMember,
-    Record,
+    Record, Stage,
 };
 use schemas::Topic;
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ async fn a_seed_repeats_its_history() {
 async fn an_unknown_commit_is_found_out_by_reopening() {
     for seed in 0..20 {
         let log = SimulatedLog::new(1, seed);
-        let mut member = log.join_processors().await.unwrap();
+        let mut member = log.join_stage(Stage::Processor).await.unwrap();
         log.append(Topic::Postbacks, 0, (0..100).map(|n| record(n.to_string())).collect())
             .await
             .unwrap();
@@ -120,8 +120,8 @@ async fn time_passes_when_everybody_waits() {
 #[tokio::test]
 async fn moved_partitions_and_crashes_fence() {
     let log = SimulatedLog::new(2, 1);
-    let mut member = log.join_processors().await.unwrap();
-    let mut second = log.join_processors().await.unwrap();
+    let mut member = log.join_stage(Stage::Processor).await.unwrap();
+    let mut second = log.join_stage(Stage::Processor).await.unwrap();
     let Some(ProcessorEvent::Assigned(_)) = second.next_event(LIMIT.wait).await.unwrap() else {
         panic!("not assigned");
     };
@@ -159,8 +159,8 @@ async fn assigned(member: &mut dyn ProcessorMember) -> Box<dyn OwnedPartition> {
 async fn an_assignment_noticed_too_late_cannot_commit() {
     let log = SimulatedLog::new(1, 1);
     log.append(Topic::Postbacks, 0, vec![record("a".to_string())]).await.unwrap();
-    let mut first = log.join_processors().await.unwrap();
-    let mut second = log.join_processors().await.unwrap();
+    let mut first = log.join_stage(Stage::Processor).await.unwrap();
+    let mut second = log.join_stage(Stage::Processor).await.unwrap();
     log.move_partition(0, 1);
     log.move_partition(0, 0);
     log.move_partition(0, 1);

@@ -25,6 +25,7 @@ impl<'a> DecisionView<'a> {
             postback: self.postback.map(Into::into),
             command: self.command.cloned(),
             conversions: self.conversions().map(Into::into).collect(),
+            deliveries: Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use eventlog::simulated::Random;
 use eventlog::{
     AppendError, Batch, Bounds, Commit, CommitError, EventLog, GroupMember, Offset, OwnedPartition,
-    PartitionState, ProcessorEvent, ProcessorMember, ReadError, ReadLimit, Reader, Record,
+    PartitionState, ProcessorEvent, ProcessorMember, ReadError, ReadLimit, Reader, Record, Stage,
 };
 use futures_util::future::BoxFuture;
 use schemas::{Catalog, CatalogReader, ConfigRecord, Topic, UnixMillis};
@@ -112,8 +112,8 @@ impl EventLog for ObservedLog {
         self.inner.join(group, topics).await
     }
 
-    async fn join_processors(&self) -> Result<Box<dyn ProcessorMember>, ReadError> {
-        let inner = self.inner.join_processors().await?;
+    async fn join_stage(&self, stage: Stage) -> Result<Box<dyn ProcessorMember>, ReadError> {
+        let inner = self.inner.join_stage(stage).await?;
         let (machine, catalog) = (Arc::clone(&self.machine), Arc::clone(&self.catalog));
         Ok(Box::new(ObservedMember { inner, machine, catalog }))
     }

@@ -140,6 +140,7 @@ fn shares(root: &str) -> impl Iterator<Item = Document> {
         name: None,
         link: None,
         fallback_link: None,
+        postbacks: Vec::new(),
         state: LiveState::Live,
         events: Vec::new(),
     };

@@ -73,7 +73,8 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         name: "sink",
-        ours: Ours::Only(&["eventlog", "schemas", "service"]),
+        // The keyring signs what publishers are sent.
+        ours: Ours::Only(&["eventlog", "keyring", "schemas", "service"]),
         others: Others::Not(&["fjall", "rdkafka"]),
     },
     Row {

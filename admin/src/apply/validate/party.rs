@@ -5,7 +5,7 @@ use crate::apply::document::{AdvertiserDocument, PublisherDocument, TenantDocume
 use crate::apply::fields::At;
 use crate::apply::link;
 use crate::apply::set::Placed;
-use crate::apply::value::Slug;
+use crate::apply::value::{Count, Slug};
 use schemas::{Advertiser, AdvertiserId, Publisher, PublisherId, Tenant, TenantId};
 use std::sync::Arc;
 
@@ -99,7 +99,12 @@ impl Checker<'_> {
         let before = document.id.as_ref().and_then(|id| self.current.advertiser(&id.value.0));
         let tenant =
             self.tenant_of(placed.file, document.tenant.as_ref(), before.map(|it| &it.tenant));
-        let credential_versions = self.credential_versions(placed);
+        let credential_versions = self.versions(
+            placed.file,
+            placed.line,
+            "credential_versions",
+            placed.document.credential_versions.as_deref(),
+        );
         Some(Advertiser {
             id: AdvertiserId::new(&document.id.as_ref()?.value.0).ok()?,
             tenant: tenant?,
@@ -108,8 +113,15 @@ impl Checker<'_> {
         })
     }
 
-    fn credential_versions(&self, placed: &Placed<'_, AdvertiserDocument>) -> Option<Vec<u32>> {
-        let Some(list) = &placed.document.credential_versions else { return Some(vec![1]) };
+    /// Versions of a secret: one, or two while it is being rotated.
+    fn versions(
+        &self,
+        file: &str,
+        line: u32,
+        field: &str,
+        list: Option<&[At<Count>]>,
+    ) -> Option<Vec<u32>> {
+        let Some(list) = list else { return Some(vec![1]) };
         let mut versions = Vec::new();
         for at in list {
             match u32::try_from(at.value.0) {
@@ -117,11 +129,11 @@ impl Checker<'_> {
                     versions.push(version);
                 }
                 Ok(0) | Err(_) => {
-                    self.report(placed.file, at, "credential versions are whole numbers from 1");
+                    self.report(file, at, "versions are whole numbers from 1");
                     return None;
                 }
                 Ok(version) => {
-                    self.report(placed.file, at, format!("{version} is there twice"));
+                    self.report(file, at, format!("{version} is there twice"));
                     return None;
                 }
             }
@@ -129,9 +141,9 @@ impl Checker<'_> {
         let count = versions.len();
         if count == 0 || count > CREDENTIAL_VERSIONS_MAX {
             self.problems.add(
-                placed.file,
-                list.first().map_or(placed.line, |at| at.line),
-                "credential_versions",
+                file,
+                list.first().map_or(line, |at| at.line),
+                field,
                 format!("has {count} versions; one, or {CREDENTIAL_VERSIONS_MAX} while rotating"),
             );
             return None;
@@ -153,7 +165,18 @@ impl Checker<'_> {
         let before = document.id.as_ref().and_then(|id| self.current.publisher(&id.value.0));
         let tenant =
             self.tenant_of(placed.file, document.tenant.as_ref(), before.map(|it| &it.tenant));
+        let versions = self.versions(
+            placed.file,
+            placed.line,
+            "secret_versions",
+            document.secret_versions.as_deref(),
+        );
+        let postbacks = document.postbacks.as_deref().unwrap_or_default();
+        // A publisher has many offers, so its events are not known here.
+        let postbacks = self.check_postbacks(placed.file, postbacks, |_| true);
         Some(Publisher {
+            secret_versions: versions?,
+            postbacks: postbacks?,
             id: PublisherId::new(&document.id.as_ref()?.value.0).ok()?,
             tenant: tenant?,
             name: document.name.as_ref()?.value.0.clone(),

@@ -51,6 +51,9 @@ impl Checker<'_> {
         let links = self.links(placed, &offer);
         let events =
             self.check_overrides(file, document.events.as_deref().unwrap_or_default(), &offer);
+        let knows = |event: &schemas::EventId| offer.events.iter().any(|it| it.id == *event);
+        let postbacks = document.postbacks.as_deref().unwrap_or_default();
+        let postbacks = self.check_postbacks(file, postbacks, knows);
         let (link, fallback_link) = links?;
         if !unmoved {
             return None;
@@ -66,6 +69,7 @@ impl Checker<'_> {
             fallback_link,
             state: state?,
             events: events?,
+            postbacks: postbacks?,
         })
     }
 

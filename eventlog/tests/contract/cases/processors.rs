@@ -1,7 +1,7 @@
 //! Owned partitions: outputs, state and position as one.
 
 use crate::support::{LIMIT, Owner, PARTITIONS, Process, ROUND, World, read_all, record, values};
-use eventlog::{Commit, CommitError, OwnedPartition};
+use eventlog::{Commit, CommitError, OwnedPartition, Stage};
 use schemas::Topic;
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -254,4 +254,38 @@ pub async fn two_processors_process_everything_once(world: &World) {
     let decided = decisions(&process).await;
     assert_eq!(decided.len(), expected.len(), "nothing twice, nothing lost");
     assert_eq!(decided.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+pub async fn stages_follow_each_other_and_share_nothing(world: &World) {
+    let mut process = world.start("a").await;
+    fill(&process, 0, 4).await;
+    for round in 0..2u64 {
+        let mut processors = Owner::joined_with_all(&process).await;
+        let mut deliverers = Owner::joined_stage_with_all(&process, Stage::Deliverer).await;
+        let next = 2 * (round + 1);
+        let text = format!("decided {round}");
+        let state = [("last", Some(text.as_str()))];
+        let deciding = processors.owned.get_mut(&0).unwrap();
+        deciding.commit(commit(&text, &state, next)).await.unwrap();
+
+        let delivering = deliverers.owned.get_mut(&0).unwrap();
+        let mut batch = delivering.read(LIMIT).await.unwrap();
+        while batch.records.is_empty() {
+            batch = delivering.read(LIMIT).await.unwrap();
+        }
+        assert_eq!(values(&batch.records), [text.as_str()], "read on from where it was committed");
+        let told = format!("told {round}");
+        let before = round.checked_sub(1).map(|round| format!("told {round}"));
+        assert_eq!(get(&**delivering, "last"), before);
+        let outputs = vec![(Topic::Deliveries, 0, record("", &told))];
+        let state_changes = vec![(b"last".to_vec(), Some(told.clone().into_bytes()))];
+        let step = Commit { outputs, state_changes, next_offset: batch.next_offset };
+        delivering.commit(step).await.unwrap();
+        assert_eq!(get(&**delivering, "last"), Some(told));
+        assert_eq!(get(&*processors.owned[&0], "last"), Some(text));
+        drop((processors, deliverers));
+        process = world.restart(process, "a").await;
+    }
+    let deliveries = read_all(&*process.log, Topic::Deliveries, 0, 0).await;
+    assert_eq!(values(&deliveries), ["told 0", "told 1"]);
 }

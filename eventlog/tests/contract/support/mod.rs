@@ -8,7 +8,7 @@ use eventlog::local::{LocalConfig, LocalLog};
 use eventlog::simulated::SimulatedLog;
 use eventlog::{
     Batch, EventLog, Offset, OwnedPartition, ProcessorEvent, ProcessorMember, ReadLimit, Record,
-    StoredRecord,
+    Stage, StoredRecord,
 };
 use schemas::{Topic, UnixMillis};
 use std::collections::BTreeMap;
@@ -172,10 +172,14 @@ pub struct Owner {
 
 impl Owner {
     pub async fn join(process: &Process) -> Self {
+        Self::join_stage(process, Stage::Processor).await
+    }
+
+    pub async fn join_stage(process: &Process, stage: Stage) -> Self {
         let mut tries = 0;
         let member = loop {
             // The directory of a process that has just ended is let go of by its last thread.
-            match process.log.join_processors().await {
+            match process.log.join_stage(stage).await {
                 Ok(member) => break member,
                 Err(error) => {
                     tries += 1;
@@ -214,7 +218,11 @@ impl Owner {
     }
 
     pub async fn joined_with_all(process: &Process) -> Self {
-        let mut owner = Self::join(process).await;
+        Self::joined_stage_with_all(process, Stage::Processor).await
+    }
+
+    pub async fn joined_stage_with_all(process: &Process, stage: Stage) -> Self {
+        let mut owner = Self::join_stage(process, stage).await;
         owner.until(|owner| owner.owned.len() == PARTITIONS as usize).await;
         owner
     }

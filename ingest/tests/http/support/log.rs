@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use eventlog::{
     AppendError, Batch, Bounds, EventLog, GroupMember, Offset, ProcessorMember, ReadError,
-    ReadLimit, Reader, Record, StoredRecord,
+    ReadLimit, Reader, Record, Stage, StoredRecord,
 };
 use schemas::Topic;
 use std::collections::HashMap;
@@ -123,7 +123,7 @@ impl EventLog for MemoryLog {
         Err(ReadError::Unavailable("an ingester joins no group".to_owned()))
     }
 
-    async fn join_processors(&self) -> Result<Box<dyn ProcessorMember>, ReadError> {
+    async fn join_stage(&self, _: Stage) -> Result<Box<dyn ProcessorMember>, ReadError> {
         Err(ReadError::Unavailable("an ingester processes nothing".to_owned()))
     }
 }

@@ -165,6 +165,7 @@ pub fn share() -> Share {
         name: None,
         link: None,
         fallback_link: None,
+        postbacks: Vec::new(),
         state: LiveState::Live,
         events: Vec::new(),
     }

@@ -80,6 +80,7 @@ pub fn share(id: &str, offer: &str, publisher: &str) -> Share {
         name: None,
         link: None,
         fallback_link: None,
+        postbacks: Vec::new(),
         state: LiveState::Live,
         events: Vec::new(),
     }
