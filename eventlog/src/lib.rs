@@ -22,6 +22,7 @@ pub mod follow;
 pub mod kafka;
 pub mod limits;
 pub mod local;
+pub mod overlay;
 pub mod simulated;
 pub mod stage;
 

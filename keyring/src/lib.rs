@@ -11,8 +11,10 @@ mod master;
 mod radix40;
 mod token;
 mod token_body;
+mod webhook;
 
 pub use credentials::Credentials;
 pub use error::{KeyringError, SealError, TokenError};
 pub use master::Keyring;
 pub use token::{SealedClick, TOKEN_CHARS_DEFAULT, TOKEN_CHARS_MAX, TOKEN_CHARS_MIN};
+pub use webhook::WebhookSecret;

@@ -6,6 +6,7 @@ use crate::credentials::Credentials;
 use crate::derive::{KEY_BYTES, Key, derive};
 use crate::error::{KeyringError, SealError, TokenError};
 use crate::token::{self, SealedClick, TokenKey};
+use crate::webhook::WebhookSecret;
 use jiff::Timestamp;
 use schemas::{AdvertiserId, OfferId, PublisherId, ResolvedClick, ShareId, TenantId, UnixMillis};
 use std::fmt;
@@ -98,6 +99,21 @@ impl Keyring {
         let newest_first = self.keys.iter().rev();
         newest_first
             .map(|key| Credentials::derive(&key.secret, tenant, advertiser, version))
+            .collect()
+    }
+
+    /// A publisher's secrets at one version, one for each master key: postbacks are signed with
+    /// all of them, the newest key's is first and is the one to show.
+    #[must_use]
+    pub fn webhook_secrets(
+        &self,
+        tenant: &TenantId,
+        publisher: &PublisherId,
+        version: u32,
+    ) -> Vec<WebhookSecret> {
+        let newest_first = self.keys.iter().rev();
+        newest_first
+            .map(|key| WebhookSecret::new(&key.secret, tenant, publisher, version))
             .collect()
     }
 

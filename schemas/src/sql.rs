@@ -28,6 +28,7 @@ pub const FILES: &[SqlFile] = &[
     sql_file!(4, "0004_refused.sql"),
     sql_file!(5, "0005_dead_letters.sql"),
     sql_file!(6, "0006_commands.sql"),
+    sql_file!(7, "0007_deliveries.sql"),
 ];
 
 /// How long the rows of some tables are kept, unless an operator says otherwise.

@@ -45,8 +45,8 @@ impl Backoff {
     }
 }
 
-/// Between 0 and 1; each `RandomState` hashes with keys of its own.
-fn unit() -> f64 {
+/// Chance, between 0 and 1; each `RandomState` hashes with keys of its own.
+pub(crate) fn unit() -> f64 {
     f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
 }
 

@@ -5,13 +5,13 @@ use crate::plan::{OffsetRange, Source};
 use eventlog::{Batch, Offset, StoredRecord};
 use schemas::decision::CommandOutcome;
 use schemas::{
-    Click, Conversion, DeadLetter, Decision, DecodeError, PostbackOutcome, Refusal, Topic,
-    UnixMillis, codec,
+    Click, Conversion, DeadLetter, Decision, DecodeError, DeliveryAttempt, PostbackOutcome,
+    Refusal, Topic, UnixMillis, codec,
 };
 
 /// The topics that end up in ClickHouse.
-pub const TOPICS: [Topic; 4] =
-    [Topic::Clicks, Topic::Decisions, Topic::Refused, Topic::DeadLetters];
+pub const TOPICS: [Topic; 5] =
+    [Topic::Clicks, Topic::Decisions, Topic::Refused, Topic::DeadLetters, Topic::Deliveries];
 /// Bytes of a record that a dead letter keeps; twice as many digits.
 const DEAD_LETTER_BYTES_MAX: usize = 64 * 1024;
 
@@ -38,6 +38,7 @@ pub struct Rows {
     pub commands: Vec<Placed<CommandOutcome>>,
     pub refused: Vec<Placed<Refusal>>,
     pub dead_letters: Vec<Placed<DeadLetter>>,
+    pub deliveries: Vec<Placed<DeliveryAttempt>>,
     /// Records that could not be read: to be written to the topic `dead-letters`.
     pub broken: Vec<DeadLetter>,
 }
@@ -52,6 +53,7 @@ impl Rows {
             + self.commands.len()
             + self.refused.len()
             + self.dead_letters.len()
+            + self.deliveries.len()
     }
 
     /// Nothing to insert and nothing to report.
@@ -68,6 +70,7 @@ impl Rows {
         self.commands.append(&mut other.commands);
         self.refused.append(&mut other.refused);
         self.dead_letters.append(&mut other.dead_letters);
+        self.deliveries.append(&mut other.deliveries);
         self.broken.append(&mut other.broken);
     }
 }
@@ -113,10 +116,12 @@ fn push(rows: &mut Rows, place: Place, value: &[u8]) -> Result<(), DecodeError> 
     match place.source.0 {
         Topic::Clicks => rows.clicks.push(Placed { place, message: codec::decode(value)? }),
         Topic::Refused => rows.refused.push(Placed { place, message: codec::decode(value)? }),
+        Topic::Deliveries => rows.deliveries.push(Placed { place, message: codec::decode(value)? }),
         Topic::DeadLetters => {
             rows.dead_letters.push(Placed { place, message: codec::decode(value)? });
         }
         Topic::Decisions => {
+            // What is asked of the deliverer is no row until it is tried.
             let Decision { postback, command, conversions, deliveries: _ } = codec::decode(value)?;
             rows.postbacks.extend(postback.map(|message| Placed { place, message }));
             rows.commands.extend(command.map(|message| Placed { place, message }));
@@ -128,7 +133,6 @@ fn push(rows: &mut Rows, place: Place, value: &[u8]) -> Result<(), DecodeError> 
         | Topic::Config
         | Topic::Availability
         | Topic::ProcessorState
-        | Topic::Deliveries
         | Topic::DeliveryState => {}
     }
     Ok(())

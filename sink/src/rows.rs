@@ -7,7 +7,9 @@
 use crate::kept::Kept;
 use clickhouse::{Row, RowWrite};
 use schemas::decision::CommandOutcome;
-use schemas::{Click, Conversion, DeadLetter, Flag, PostbackOutcome, Refusal, SubIds};
+use schemas::{
+    Click, Conversion, DeadLetter, DeliveryAttempt, Flag, PostbackOutcome, Refusal, SubIds,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -391,6 +393,66 @@ impl Record for DeadLetter {
     }
 }
 
+#[derive(Debug, Row, Serialize)]
+pub struct DeliveryRow<'a> {
+    pub delivery_id: &'a str,
+    pub attempt: u32,
+    pub kind: &'a str,
+    pub created_at: i64,
+    pub attempted_at: i64,
+    pub tenant: &'a str,
+    pub publisher_id: &'a str,
+    pub share_id: &'a str,
+    pub offer_id: &'a str,
+    pub event_id: &'a str,
+    pub click_id: &'a str,
+    pub conversion_id: String,
+    pub revision: u32,
+    pub status: &'a str,
+    pub destination: String,
+    pub method: &'a str,
+    pub url: &'a str,
+    pub outcome: &'a str,
+    pub problem: &'a str,
+    pub http_status: u16,
+    pub latency_ms: u32,
+    pub next_attempt_at: Option<i64>,
+    pub test: bool,
+}
+
+impl Record for DeliveryAttempt {
+    const TABLE: &'static str = "deliveries";
+    type Row = DeliveryRow<'static>;
+
+    fn row(&self) -> DeliveryRow<'_> {
+        DeliveryRow {
+            delivery_id: &self.delivery_id,
+            attempt: self.attempt,
+            kind: self.kind.code(),
+            created_at: self.created_at.0,
+            attempted_at: self.attempted_at.0,
+            tenant: self.tenant.as_str(),
+            publisher_id: self.publisher_id.as_str(),
+            share_id: self.share_id.as_str(),
+            offer_id: self.offer_id.as_str(),
+            event_id: self.event_id.as_str(),
+            click_id: &self.click_id,
+            conversion_id: self.conversion_id.to_string(),
+            revision: self.revision,
+            status: self.status.code(),
+            destination: self.destination.to_string(),
+            method: &self.method,
+            url: &self.url,
+            outcome: self.outcome.code(),
+            problem: self.problem.map_or("", |problem| problem.code()),
+            http_status: self.http_status,
+            latency_ms: self.latency_ms,
+            next_attempt_at: self.next_attempt_at.map(|at| at.0),
+            test: self.test,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -429,6 +491,7 @@ mod tests {
         check::<CommandOutcome>();
         check::<Refusal>();
         check::<DeadLetter>();
+        check::<DeliveryAttempt>();
         assert_eq!(columns("conversions_latest"), columns("conversions"));
     }
 }

@@ -9,7 +9,10 @@ use crate::rows::Record as RowRecord;
 use clickhouse::Client;
 use eventlog::{AppendError, EventLog, ReadError, ReadLimit, Record, StoredRecord};
 use schemas::decision::CommandOutcome;
-use schemas::{Click, Conversion, DeadLetter, PostbackOutcome, Refusal, Topic, UnixMillis, codec};
+use schemas::{
+    Click, Conversion, DeadLetter, DeliveryAttempt, PostbackOutcome, Refusal, Topic, UnixMillis,
+    codec,
+};
 use service::Clock;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +37,14 @@ impl Store {
     pub async fn put(&self, plan: &Plan, rows: &Rows) {
         let client = &self.client;
         let token = |table: &str| plan.token(table);
-        let (clicks, postbacks, conversions, commands, refused, dead_letters) = (
+        let (clicks, postbacks, conversions, commands, refused, dead_letters, deliveries) = (
             token(Click::TABLE),
             token(PostbackOutcome::TABLE),
             token(Conversion::TABLE),
             token(CommandOutcome::TABLE),
             token(Refusal::TABLE),
             token(DeadLetter::TABLE),
+            token(DeliveryAttempt::TABLE),
         );
         let refused = tokio::join!(
             insert(client, &clicks, &rows.clicks),
@@ -49,12 +53,13 @@ impl Store {
             insert(client, &commands, &rows.commands),
             insert(client, &refused, &rows.refused),
             insert(client, &dead_letters, &rows.dead_letters),
+            insert(client, &deliveries, &rows.deliveries),
         );
         for letters in rows.broken.chunks(DEAD_LETTERS_PER_APPEND) {
             self.bury("unreadable", letters).await;
         }
-        let (a, b, c, d, e, f) = refused;
-        for refused in a.into_iter().chain(b).chain(c).chain(d).chain(e).chain(f) {
+        let (a, b, c, d, e, f, g) = refused;
+        for refused in a.into_iter().chain(b).chain(c).chain(d).chain(e).chain(f).chain(g) {
             self.bury_refused(refused).await;
         }
     }
@@ -71,6 +76,7 @@ impl Store {
             self.restore(plan, rows.commands, since_ms),
             self.restore(plan, rows.refused, since_ms),
             self.restore(plan, rows.dead_letters, since_ms),
+            self.restore(plan, rows.deliveries, since_ms),
         );
     }
 

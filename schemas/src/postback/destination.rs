@@ -54,6 +54,16 @@ pub enum RequestForm {
     Json(Vec<Field>),
 }
 
+impl RequestForm {
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Form(_) | Self::Json(_) => "POST",
+        }
+    }
+}
+
 /// One URL that is told of conversions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublisherPostback {

@@ -13,4 +13,4 @@ pub use destination::{
     Destination, Field, FixedHeader, PublisherPostback, RequestForm, RequestKind, Secret,
 };
 pub use message::{MACROS, PublisherMessage, is_macro};
-pub use template::{Position, Template, TemplateError};
+pub use template::{Position, Template, TemplateError, encoded};

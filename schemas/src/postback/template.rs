@@ -152,8 +152,15 @@ impl Template {
 const LONG_PART_BYTES: usize = 16;
 const HIDDEN: &str = "•••";
 
-/// Appends a value so that it stays one value at its place.
-pub(super) fn encode(value: &str, position: Position, text: &mut String) {
+/// A value so that it stays one value at its place.
+#[must_use]
+pub fn encoded(value: &str, position: Position) -> String {
+    let mut text = String::with_capacity(value.len());
+    encode(value, position, &mut text);
+    text
+}
+
+fn encode(value: &str, position: Position, text: &mut String) {
     if position == Position::Plain {
         text.push_str(value);
         return;
