@@ -66,10 +66,41 @@ pub async fn processor(role: roles::Processor) -> Result<(), ServiceError> {
 pub async fn sink(role: roles::Sink) -> Result<(), ServiceError> {
     brokers(&role.log)?;
     let config = settings::sink(&role.sink, settings::clickhouse(&role.clickhouse)?);
+    let keyring = match role.keys.is_given() {
+        true => Some(Arc::new(settings::keyring(&role.keys, None)?)),
+        false => None,
+    };
+    let delivering = settings::deliverer(&role.publishers);
     let base = Base::start("sink", &role.data, &role.metrics).await?;
-    let ready = base.readiness.condition("sink: tables ready and group joined");
+    let Base { clock, shutdown, readiness, .. } = &base;
+    let ready = readiness.condition("sink: tables ready and group joined");
+    let Some(keyring) = keyring else {
+        tracing::warn!(
+            "no master keys, so this sink tells no publishers: it only stores; give it the master keys (--master-key-file) to have it sign and send publisher postbacks"
+        );
+        return with_log(&role.log, &base.data, None, |events| async move {
+            Ok(sink::run(config, events, clock.clone(), shutdown.clone(), ready).await?)
+        })
+        .await;
+    };
+    let delivery_ready = readiness.condition(settings::DELIVERER_READY);
     with_log(&role.log, &base.data, None, |events| async move {
-        Ok(sink::run(config, events, base.clock, base.shutdown, ready).await?)
+        let (log, clock) = (events.clone(), clock.clone());
+        let storing = async {
+            let outcome = sink::run(config, events, clock.clone(), shutdown.clone(), ready).await;
+            shutdown.trigger();
+            outcome
+        };
+        let (log, stop) = (log.clone(), shutdown.clone());
+        let telling = async {
+            let clock = clock.clone();
+            let outcome =
+                sink::publishers::run(delivering, log, keyring, clock, stop, delivery_ready).await;
+            shutdown.trigger();
+            outcome
+        };
+        let (stored, told) = tokio::join!(storing, telling);
+        Ok(stored.and(told)?)
     })
     .await
 }

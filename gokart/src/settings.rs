@@ -2,7 +2,8 @@
 
 use crate::cli::flags;
 use crate::cli::roles::{
-    AdminSettings, IngestSettings, ProcessorSettings, SinkSettings, WarehouseSettings,
+    AdminSettings, IngestSettings, ProcessorSettings, PublisherSettings, SinkSettings,
+    WarehouseSettings,
 };
 use crate::data_dir::{DataDir, read_secret_file};
 use admin::AdminConfig;
@@ -12,7 +13,7 @@ use keyring::Keyring;
 use processor::ProcessorConfig;
 use schemas::UnixMillis;
 use service::{Clock, ServiceError};
-use sink::{ClickHouseConfig, FlushLimits, SinkConfig};
+use sink::{ClickHouseConfig, DelivererConfig, FlushLimits, SinkConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +113,19 @@ pub fn sink(settings: &SinkSettings, mut clickhouse: ClickHouseConfig) -> SinkCo
         age_ms: ms(settings.flush_age),
     };
     config
+}
+
+/// The condition of a deliverer.
+pub const DELIVERER_READY: &str = "deliverer: configuration read and group joined";
+
+pub fn deliverer(settings: &PublisherSettings) -> DelivererConfig {
+    DelivererConfig {
+        allow: settings.publisher_allow.clone(),
+        ca_file: settings.publisher_ca_file.clone(),
+        in_flight: settings.publisher_in_flight as usize,
+        answer_timeout: settings.publisher_timeout,
+        ..DelivererConfig::default()
+    }
 }
 
 pub fn ingest(settings: &IngestSettings, domains: &flags::Domains) -> IngestConfig {

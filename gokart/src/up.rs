@@ -69,6 +69,7 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
     let mut roles = Roles::default();
     let configured = base.readiness.condition(CONFIGURED);
     let sink_ready = base.readiness.condition("sink: tables ready and group joined");
+    let deliverer_ready = base.readiness.condition(settings::DELIVERER_READY);
     let processor_ready =
         base.readiness.condition("processor: configuration read and group joined");
     roles.start("admin", |stop| {
@@ -84,6 +85,12 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
     roles.start("sink", |stop| {
         let config = settings::sink(&up.sink, clickhouse);
         let ran = sink::run(config, events.clone(), base.clock.clone(), stop, sink_ready);
+        async { Ok(ran.await?) }
+    });
+    roles.start("deliverer", |stop| {
+        let config = settings::deliverer(&up.publishers);
+        let (log, keys, clock) = (events.clone(), keyring.clone(), base.clock.clone());
+        let ran = sink::publishers::run(config, log, keys, clock, stop, deliverer_ready);
         async { Ok(ran.await?) }
     });
     roles.start("processor", |stop| {

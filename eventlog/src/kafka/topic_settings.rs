@@ -79,7 +79,7 @@ pub fn of(config: &KafkaConfig, topic: Topic, copies: u32) -> Vec<Setting> {
             "large records would be refused",
         ),
     ];
-    if topic == Topic::ProcessorState {
+    if matches!(topic, Topic::ProcessorState | Topic::DeliveryState) {
         settings.push(setting(
             "delete.retention.ms",
             DELETIONS_KEPT_MS.to_string(),
@@ -158,5 +158,6 @@ mod tests {
         check(1, Topic::Clicks, "cleanup.policy", "compact", false);
         check(1, Topic::Clicks, "unclean.leader.election.enable", "true", false);
         check(1, Topic::ProcessorState, "delete.retention.ms", "1", false);
+        check(1, Topic::DeliveryState, "delete.retention.ms", "1", false);
     }
 }

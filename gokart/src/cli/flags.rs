@@ -196,6 +196,13 @@ pub struct Keys {
     pub master_keys: Option<String>,
 }
 
+impl Keys {
+    /// Whether there are any of the user's own.
+    pub fn is_given(&self) -> bool {
+        self.master_key_file.is_some() || self.master_keys.is_some()
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Listening")]
 pub struct Metrics {

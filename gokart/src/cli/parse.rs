@@ -1,5 +1,6 @@
 //! How values on the command line are written.
 
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use std::time::Duration;
 
@@ -46,6 +47,16 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     number.checked_mul(unit).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+/// `10.1.0.0/16`, or one address.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let one = || text.parse::<std::net::IpAddr>().map(IpNet::from).ok();
+    text.parse()
+        .ok()
+        .or_else(one)
+        .ok_or_else(|| format!("{text:?} is not a network: write 10.1.0.0/16 or one address"))
 }
 
 /// `key=value`; the value may hold more equals signs.

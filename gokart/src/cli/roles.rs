@@ -5,6 +5,7 @@ use super::flags::{
 };
 use super::parse;
 use clap::Args;
+use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Up {
     pub processor: ProcessorSettings,
     #[command(flatten)]
     pub sink: SinkSettings,
+    #[command(flatten)]
+    pub publishers: PublisherSettings,
     #[command(flatten)]
     pub admin: AdminSettings,
     #[command(flatten)]
@@ -80,9 +83,13 @@ pub struct Sink {
     #[command(flatten)]
     pub clickhouse: ClickHouse,
     #[command(flatten)]
+    pub keys: Keys,
+    #[command(flatten)]
     pub metrics: Metrics,
     #[command(flatten)]
     pub sink: SinkSettings,
+    #[command(flatten)]
+    pub publishers: PublisherSettings,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -188,6 +195,31 @@ pub struct SinkSettings {
     pub flush_age: Duration,
     #[command(flatten)]
     pub rows: RowRetention,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Publisher postbacks")]
+pub struct PublisherSettings {
+    /// Addresses that publishers' URLs may lead to although they are not public, e.g. 10.1.0.0/16.
+    #[arg(
+        long = "publisher-allow-address",
+        env = "GOKART_PUBLISHER_ALLOW_ADDRESS",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        value_parser = parse::network
+    )]
+    pub publisher_allow: Vec<IpNet>,
+    /// Certificates (PEM) of authorities that are trusted beside the web's.
+    #[arg(long, env = "GOKART_PUBLISHER_CA_FILE", value_name = "FILE")]
+    pub publisher_ca_file: Option<PathBuf>,
+    /// Requests to publishers under way at once.
+    #[arg(long, env = "GOKART_PUBLISHER_IN_FLIGHT", value_name = "N", default_value_t = 1_024,
+        value_parser = clap::value_parser!(u32).range(2..=65_536))]
+    pub publisher_in_flight: u32,
+    /// Longest wait for a publisher's answer.
+    #[arg(long, env = "GOKART_PUBLISHER_TIMEOUT", value_name = "TIME", default_value = "10s",
+        value_parser = parse::duration)]
+    pub publisher_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Args)]

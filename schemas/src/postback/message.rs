@@ -148,7 +148,7 @@ impl PublisherMessage {
             "status" => Some(Cow::Borrowed(self.status.code())),
             "reason" => self.reason.map(|reason| Cow::Borrowed(reason.code())),
             "payout" => Some(self.payout.to_string().into()),
-            "currency" => Some(self.currency.to_string().into()),
+            "currency" => Some(self.currency.code().into()),
             "reward" => Some(self.reward.to_string().into()),
             "reward_unit" => Some(Cow::Borrowed(&self.reward_unit)),
             "conversion_id" => Some(self.conversion_id.to_string().into()),

@@ -50,6 +50,8 @@ pub struct Desk {
     /// When to look at a destination again; the same in the order of times.
     wakes: BTreeMap<Destination, UnixMillis>,
     by_time: BTreeSet<(UnixMillis, Destination)>,
+    /// Not to be called just now: looked at again when the edge says so.
+    blocked: HashSet<Destination>,
     in_flight: HashSet<Place>,
     /// To be ended without a request.
     ended: Vec<(Place, DeliveryOutcome)>,
@@ -72,6 +74,7 @@ impl Desk {
             partition,
             wakes: BTreeMap::new(),
             by_time: BTreeSet::new(),
+            blocked: HashSet::new(),
             in_flight: HashSet::new(),
             ended: Vec::new(),
             unread: VecDeque::new(),
@@ -101,12 +104,6 @@ impl Desk {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
-    }
-
-    /// When a destination has something to be sent next.
-    #[must_use]
-    pub fn next_wake(&self) -> Option<UnixMillis> {
-        self.by_time.first().map(|(at, _)| *at)
     }
 
     fn wake(&mut self, destination: &Destination, at: UnixMillis) {
@@ -224,6 +221,13 @@ impl Desk {
         Ok(Some(Commit { outputs: rows.iter().map(record).collect(), state_changes, next_offset }))
     }
 
+    /// Looks again at the destinations that could not be called just now.
+    pub fn look_again(&mut self, now: UnixMillis) {
+        for destination in std::mem::take(&mut self.blocked) {
+            self.wake(&destination, now);
+        }
+    }
+
     /// The requests that may be made now, from the committed state.
     pub fn begin(
         &mut self,
@@ -262,6 +266,11 @@ impl Desk {
                     continue;
                 };
                 match gates.admit(&destination, postback, now) {
+                    Admission::Blocked => {
+                        self.set_wake(&destination, None);
+                        self.blocked.insert(destination.clone());
+                        break;
+                    }
                     Admission::Later(at) => {
                         self.set_wake(&destination, Some(at));
                         break;

@@ -8,7 +8,6 @@
 use super::breaker::Breaker;
 use super::config::DelivererConfig;
 use super::schedule::Answer;
-use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use schemas::time::HOUR_MS;
 use schemas::{Destination, PublisherPostback, UnixMillis};
@@ -17,8 +16,6 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A destination that waits for its own requests, or for room, is looked at again after this.
-const LOOK_AGAIN_MS: i64 = 50;
 /// A wish for later holds for everything that goes there, for at most this long.
 const PAUSE_MS_MAX: i64 = HOUR_MS;
 /// One that was not called for so long is forgotten.
@@ -32,6 +29,8 @@ pub enum Admission {
     Go,
     /// Not before this time.
     Later(UnixMillis),
+    /// Not before something ends, or the machine's own time has passed: look again in a moment.
+    Blocked,
     /// The destination answered 410 as it is configured now.
     Disabled,
 }
@@ -101,17 +100,12 @@ struct Inner {
 pub struct Gates {
     inner: Mutex<Inner>,
     in_flight_max: usize,
-    clock: DefaultClock,
 }
 
 impl Gates {
     #[must_use]
     pub fn new(config: &DelivererConfig) -> Self {
-        Self {
-            inner: Mutex::default(),
-            in_flight_max: config.in_flight,
-            clock: DefaultClock::default(),
-        }
+        Self { inner: Mutex::default(), in_flight_max: config.in_flight }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -127,9 +121,8 @@ impl Gates {
     ) -> Admission {
         let mut inner = self.lock();
         let Inner { gates, in_flight, unproven } = &mut *inner;
-        let soon = Admission::Later(now.plus_ms(LOOK_AGAIN_MS));
         if *in_flight >= self.in_flight_max {
-            return soon;
+            return Admission::Blocked;
         }
         let gate = match gates.get_mut(destination) {
             Some(gate) => gate,
@@ -153,17 +146,16 @@ impl Gates {
         match gate.breaker.may_begin(now) {
             Ok(()) => {}
             Err(Some(until)) => return Admission::Later(until),
-            Err(None) => return soon,
+            Err(None) => return Admission::Blocked,
         }
         let is_unproven = !gate.answers;
         if gate.in_flight >= gate.window.min(postback.in_flight)
             || (is_unproven && *unproven >= self.in_flight_max / 2)
         {
-            return soon;
+            return Admission::Blocked;
         }
-        if let Err(until) = gate.limiter.check() {
-            let wait = until.wait_time_from(self.clock.now()).as_millis();
-            return Admission::Later(now.plus_ms(i64::try_from(wait).unwrap_or(1).max(1)));
+        if gate.limiter.check().is_err() {
+            return Admission::Blocked;
         }
         gate.breaker = gate.breaker.begin();
         gate.in_flight += 1;

@@ -30,6 +30,8 @@ const MEMBERSHIP_EVERY: Duration = Duration::from_millis(50);
 /// How long a turn waits for decisions: when the one before had something to do, and when not.
 const WAIT_BUSY: Duration = Duration::from_millis(2);
 const WAIT_IDLE: Duration = Duration::from_millis(40);
+/// How often destinations that wait for room or for their rate are looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Before something that failed passingly is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -117,6 +119,7 @@ struct Done {
 struct Owned {
     partition: Box<dyn OwnedPartition>,
     desk: Desk,
+    looked: Instant,
     /// Counts what this process was given: answers of an earlier time are not for this one.
     turn: u64,
     answered: Vec<Finished>,
@@ -205,7 +208,13 @@ impl Deliverer {
         tracing::info!(partition = number, offset, "delivering a partition");
         let desk = Desk::open(number, offset, partition.state(), &self.context.gates)?;
         self.last_turn += 1;
-        let owned = Owned { partition, desk, turn: self.last_turn, answered: Vec::new() };
+        let owned = Owned {
+            partition,
+            desk,
+            looked: Instant::now(),
+            turn: self.last_turn,
+            answered: Vec::new(),
+        };
         self.owned.insert(number, owned);
         Ok(())
     }
@@ -338,6 +347,10 @@ impl Owned {
         }
         if stopping {
             return Turned::Went(Vec::new(), worked);
+        }
+        if self.looked.elapsed() >= LOOK_AGAIN {
+            self.looked = Instant::now();
+            self.desk.look_again(now);
         }
         match self.desk.begin(self.partition.state(), (catalog, gates), now) {
             Ok(begun) => {

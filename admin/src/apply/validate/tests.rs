@@ -213,7 +213,7 @@ fn parties() {
         "kind: Advertiser\nid: a\ntenant: nobody\nname: x\ncredential_versions: [0, 1]",
         &[
             "f.yaml:3: tenant: there is no tenant \"nobody\"",
-            "f.yaml:5: credential_versions[0]: credential versions are whole numbers from 1",
+            "f.yaml:5: credential_versions[0]: versions are whole numbers from 1",
         ],
     );
     check(

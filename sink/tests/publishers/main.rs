@@ -1,0 +1,8 @@
+//! Publisher postbacks from the log to real HTTP receivers on loopback, under a clock that the
+//! tests set.
+
+mod delivery;
+mod faults;
+mod receiver;
+mod safety;
+mod world;
