@@ -98,6 +98,14 @@ pub const KEEPING: &[Keeping] = &[
         least_days: 400,
         is_partitioned: false,
     },
+    Keeping {
+        name: "deliveries",
+        tables: &["deliveries"],
+        time_column: "created_at",
+        default_days: Some(400),
+        least_days: 4,
+        is_partitioned: true,
+    },
 ];
 
 #[cfg(test)]

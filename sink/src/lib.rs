@@ -32,6 +32,6 @@ pub mod store;
 pub use config::{ClickHouseConfig, FlushLimits, SinkConfig};
 pub use error::Error;
 pub use migrate::{MigrationReport, migrate};
-pub use retention::TableRetention;
 pub use publishers::DelivererConfig;
+pub use retention::TableRetention;
 pub use run::{GROUP, run};

@@ -423,6 +423,13 @@ pub struct DeliveryRow<'a> {
 impl Record for DeliveryAttempt {
     const TABLE: &'static str = "deliveries";
     type Row = DeliveryRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[Kept {
+        table: "deliveries",
+        identity: |it| format!("{}/{}", it.delivery_id, it.attempt),
+        identity_sql: "concat(delivery_id, '/', toString(attempt))",
+        rank: |_| 0,
+        rank_sql: "0",
+    }];
 
     fn row(&self) -> DeliveryRow<'_> {
         DeliveryRow {
