@@ -4,7 +4,7 @@ DATA ?= .gokart
 CONFIG ?= examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build engine up demo test kafka sim rules fuzz bench
+.PHONY: help setup build engine up demo test kafka sim rules crash away rolling fuzz bench
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,18 @@ sim: ## Simulate the whole pipeline (SEED= replays one story, STEPS= lengthens, 
 rules: ## Judge the rules by naive ones over random histories (SEED= begins with one, STEPS= lengthens)
 	GOKART_RULES_SEED="$(or $(SEED),1)" GOKART_RULES_STEPS="$(or $(STEPS),1000000)" \
 	    cargo test --locked --package rules --test rules the_model_agrees -- --nocapture
+
+crash: engine ## Break a cluster of real processes under load (SEED=1 MINUTES=0 SECONDS=90 RATE=60)
+	@deploy/crash.sh --story chaos --seed "$(or $(SEED),1)" --minutes "$(or $(MINUTES),0)" \
+	    --seconds "$(or $(SECONDS),90)" --rate "$(or $(RATE),60)"
+
+away: engine ## No Kafka at all for MINUTES=10, under load
+	@deploy/crash.sh --story away --seed "$(or $(SEED),1)" --rate "$(or $(RATE),60)" \
+	    --seconds "$$(($(or $(MINUTES),10) * 60))"
+
+rolling: engine ## Replace every process under load, by OTHER=another gokart binary
+	@deploy/crash.sh --story rolling --seed "$(or $(SEED),1)" --rate "$(or $(RATE),60)" \
+	    $(if $(OTHER),--other-binary "$(OTHER)")
 
 fuzz: ## Fuzz what strangers and operators send, SECONDS=30 each target
 	@fuzz/run.sh "$(or $(SECONDS),30)"

@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# Runs a single-node Apache Kafka (KRaft) for tests, without Docker.
+# Runs Apache Kafka (KRaft) for tests, without Docker.
 #
 #   deploy/kafka/start.sh [--port N] [--properties FILE] [--scram USER]…
 #
+# A single node. Prints `kafka://127.0.0.1:PORT` on standard output once the broker takes requests,
+# then runs until SIGTERM, SIGINT or the end of the process that started it, and leaves nothing behind.
+#
+#   deploy/kafka/start.sh --node N --of HOST:PORT:CONTROLLER_PORT,… --data DIR
+#
+# The Nth node of a cluster, counted from 1, which keeps its data in DIR. This process becomes the
+# broker: kill it and start it again as you like. It ends with the process that started it.
+#
 # FILE has further lines for broker.properties.in, which win. USER is a user of SCRAM as kafka-storage
 # takes it, e.g. SCRAM-SHA-256=[name=me,password=…].
-# Prints `kafka://127.0.0.1:PORT` on standard output once the broker takes requests, then runs until
-# SIGTERM, SIGINT or the end of the process that started it, and leaves nothing behind. The jars are
-# fetched with Maven the first time and kept in target/kafka/<version>/.
+# The jars are fetched with Maven the first time and kept in target/kafka/<version>/.
 # Needs: Java 17 or later, and Maven for the first time (apt-get install openjdk-17-jre-headless maven).
 set -euo pipefail
 
@@ -25,32 +31,51 @@ fail() {
     exit 1
 }
 
+usage() {
+    echo "kafka: $1; usage: start.sh [--port N] [--properties FILE] [--scram USER]… | --node N --of HOST:PORT:CONTROLLER_PORT,… --data DIR" >&2
+    exit 2
+}
+
 fixed_port=
 properties=/dev/null
 scram=()
+node=
+nodes=()
+data=
 while [ $# -gt 0 ]; do
     case $1 in
     --port)
-        [[ ${2:-} =~ ^[0-9]+$ ]] || { echo "kafka: --port wants a number" >&2; exit 2; }
+        [[ ${2:-} =~ ^[0-9]+$ ]] || usage "--port wants a number"
         fixed_port=$2
-        shift 2
         ;;
     --properties)
-        [ -r "${2:-}" ] || { echo "kafka: --properties wants a file" >&2; exit 2; }
+        [ -r "${2:-}" ] || usage "--properties wants a file"
         properties=$2
-        shift 2
         ;;
     --scram)
-        [ -n "${2:-}" ] || { echo "kafka: --scram wants a user" >&2; exit 2; }
+        [ -n "${2:-}" ] || usage "--scram wants a user"
         scram+=(--add-scram "$2")
-        shift 2
         ;;
-    *)
-        echo "kafka: unknown argument '$1'; usage: start.sh [--port N] [--properties FILE] [--scram USER]…" >&2
-        exit 2
+    --node)
+        [[ ${2:-} =~ ^[1-9]$ ]] || usage "--node wants a number from 1 to 9"
+        node=$2
         ;;
+    --of)
+        IFS=, read -r -a nodes <<<"${2:-}"
+        ;;
+    --data)
+        [ -n "${2:-}" ] || usage "--data wants a directory"
+        data=$2
+        ;;
+    *) usage "unknown argument '$1'" ;;
     esac
+    shift 2
 done
+if [ -n "$node" ]; then
+    [ -n "$data" ] && [ "$node" -le "${#nodes[@]}" ] || usage "--node wants --data, and --of with as many nodes"
+elif [ -n "$data" ] || [ "${#nodes[@]}" -gt 0 ]; then
+    usage "--of and --data belong to --node"
+fi
 
 command -v java >/dev/null || fail "java is missing; install Java 17: apt-get install openjdk-17-jre-headless"
 major=$(java -version 2>&1 | sed -n '1s/.*version "\([0-9]*\).*/\1/p')
@@ -72,20 +97,6 @@ fetch_jars() {
     exec 9>&-
 }
 [ -d "$jars" ] || fetch_jars
-
-data=$(mktemp -d "${TMPDIR:-/tmp}/gokart-kafka.XXXXXXXX")
-broker=
-clean_up() {
-    trap - EXIT TERM INT HUP
-    if [ -n "$broker" ]; then
-        kill -KILL "$broker" 2>/dev/null || true
-        wait "$broker" 2>/dev/null || true
-    fi
-    rm -rf "$data"
-}
-# Nothing in the data directory is worth an orderly end.
-trap clean_up EXIT
-trap 'clean_up; exit 0' TERM INT HUP
 
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -113,15 +124,56 @@ fi
 java_options=(-cp "$jars/*" -Xms128m "-Xmx${HEAP_MB}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
     -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.defaultLogLevel=warn)
 
+# Writes $data/broker.properties for one of the nodes HOST:PORT:CONTROLLER_PORT… that follow its number.
+write_properties() {
+    local id=$1 voters= number=0 host port controller_port own
+    shift
+    for own in "$@"; do
+        number=$((number + 1))
+        IFS=: read -r host port controller_port <<<"$own"
+        voters+="${voters:+,}$number@$host:$controller_port"
+    done
+    IFS=: read -r host port controller_port <<<"${*:id:1}"
+    local copies=$(($# < 3 ? $# : 3))
+    sed -e "s|@ID@|$id|g" -e "s|@HOST@|$host|g" -e "s|@PORT@|$port|g" -e "s|@VOTERS@|$voters|g" \
+        -e "s|@CONTROLLER_PORT@|$controller_port|g" -e "s|@DATA@|$data|g" \
+        -e "s|@COPIES@|$copies|g" -e "s|@IN_SYNC@|$((copies < 3 ? 1 : 2))|g" \
+        "$here/broker.properties.in" "$properties" >"$data/broker.properties"
+}
+
+format_storage() {
+    java "${java_options[@]}" kafka.tools.StorageTool format --cluster-id gokartTestClusterAAAAA \
+        --ignore-formatted ${scram[@]+"${scram[@]}"} --config "$data/broker.properties" >"$data/output" 2>&1 ||
+        fail "the storage could not be formatted: $(tail -n 3 "$data/output")"
+}
+
+if [ -n "$node" ]; then
+    mkdir -p "$data"
+    write_properties "$node" "${nodes[@]}"
+    [ -f "$data/log/meta.properties" ] || format_storage
+    exec "${tie[@]}" java "${java_options[@]}" kafka.Kafka "$data/broker.properties"
+fi
+
+data=$(mktemp -d "${TMPDIR:-/tmp}/gokart-kafka.XXXXXXXX")
+broker=
+clean_up() {
+    trap - EXIT TERM INT HUP
+    if [ -n "$broker" ]; then
+        kill -KILL "$broker" 2>/dev/null || true
+        wait "$broker" 2>/dev/null || true
+    fi
+    rm -rf "$data"
+}
+# Nothing in the data directory is worth an orderly end.
+trap clean_up EXIT
+trap 'clean_up; exit 0' TERM INT HUP
+
 for ((attempt = 1; attempt <= START_ATTEMPTS; attempt++)); do
     port=${fixed_port:-$(free_port)}
     in_use "$port" && fail "port $port is taken; choose another with --port"
     rm -rf "${data:?}"/*
-    sed -e "s|@PORT@|$port|g" -e "s|@CONTROLLER_PORT@|$(free_port)|g" -e "s|@DATA@|$data|g" \
-        "$here/broker.properties.in" "$properties" >"$data/broker.properties"
-    java "${java_options[@]}" kafka.tools.StorageTool format --cluster-id gokartTestClusterAAAAA \
-        ${scram[@]+"${scram[@]}"} --config "$data/broker.properties" >"$data/output" 2>&1 ||
-        fail "the storage could not be formatted: $(tail -n 3 "$data/output")"
+    write_properties 1 "127.0.0.1:$port:$(free_port)"
+    format_storage
     "${tie[@]}" java "${java_options[@]}" kafka.Kafka "$data/broker.properties" >"$data/output" 2>&1 &
     broker=$!
     for ((tick = 0; tick < READY_WITHIN_S * 5; tick++)); do

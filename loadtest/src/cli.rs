@@ -10,6 +10,7 @@ const COUNT_MAX: u64 = 1_000_000_000;
 const DURATION_S_MAX: u64 = 24 * 60 * 60;
 const RATE_MAX: u64 = 1_000_000;
 const CONNECTIONS_MAX: u64 = 4096;
+const RESEND_MAX: i64 = 100_000;
 
 /// Load for gokart over HTTP, and the proof that nothing of it was lost.
 #[derive(Debug, Parser)]
@@ -83,9 +84,19 @@ pub struct RunArguments {
     #[arg(long, value_name = "NAME")]
     pub click_id_parameter: Option<String>,
 
-    /// Connect here, whatever host the URLs name.
+    /// Connect here, whatever host the URLs name; repeat for several, which take turns.
     #[arg(long, value_name = "IP:PORT")]
-    pub connect: Option<SocketAddr>,
+    pub connect: Vec<SocketAddr>,
+
+    /// Send a postback that got a 5xx or no answer again, up to so many times, as trackers do.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=RESEND_MAX))]
+    pub resend: u32,
+
+    /// Wait before sending again the first time; each further wait is twice as long, up to 15 s.
+    #[arg(long, value_name = "MS", default_value_t = 1000,
+          value_parser = clap::value_parser!(u64).range(1..=15_000))]
+    pub resend_after_ms: u64,
 
     /// Allow a target that is not this machine.
     #[arg(long)]

@@ -7,6 +7,8 @@ use hyper::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -19,15 +21,27 @@ pub trait Connect: Clone + Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
 }
 
-/// TCP, without Nagle's delay.
-#[derive(Debug, Clone, Copy)]
-pub struct Tcp(pub SocketAddr);
+/// TCP, without Nagle's delay, to several addresses in turn: a connection that was lost is made
+/// again to the next one.
+#[derive(Debug, Clone)]
+pub struct Tcp {
+    addresses: Arc<[SocketAddr]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Tcp {
+    /// There must be one address at least.
+    pub fn new(addresses: Vec<SocketAddr>) -> Self {
+        Self { addresses: addresses.into(), next: Arc::default() }
+    }
+}
 
 impl Connect for Tcp {
     type Stream = TcpStream;
 
     async fn connect(&self) -> std::io::Result<TcpStream> {
-        let stream = TcpStream::connect(self.0).await?;
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
+        let stream = TcpStream::connect(self.addresses[turn]).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }

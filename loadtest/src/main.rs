@@ -3,7 +3,7 @@
 //! `loadtest verify` then looks each of them up in ClickHouse.
 //!
 //! Reading order: `cli` → `run` → `schedule`, `mix`, `pool` → `worker` → `request` → `connection` →
-//! `record` → `report`; then `ledger` and `verify`.
+//! `resend` → `record` → `report`; then `ledger` and `verify`.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ mod pool;
 mod record;
 mod report;
 mod request;
+mod resend;
 mod run;
 mod schedule;
 mod target;

@@ -72,6 +72,11 @@ pub struct Recorder {
     pub lag_micros: Histogram<u64>,
     pub late: u64,
     pub statuses: BTreeMap<u16, u64>,
+    /// Requests that were sent again; how many of these were accepted; and how many requests were
+    /// not accepted in the end.
+    pub resent: u64,
+    pub resent_accepted: u64,
+    pub given_up: u64,
     /// What was wrong, and how often.
     pub surprises: BTreeMap<String, u64>,
 }
@@ -94,6 +99,9 @@ impl Recorder {
             lag_micros: histogram(),
             late: 0,
             statuses: BTreeMap::new(),
+            resent: 0,
+            resent_accepted: 0,
+            given_up: 0,
             surprises: BTreeMap::new(),
         }
     }
@@ -116,6 +124,13 @@ impl Recorder {
         self.all.note(Ending::Unsent, overdue);
         self.kinds[kind.index()].note(Ending::Unsent, overdue);
         self.late += 1;
+    }
+
+    /// A request that was sent again.
+    pub fn resent(&mut self, accepted: bool, given_up: bool) {
+        self.resent += 1;
+        self.resent_accepted += u64::from(accepted);
+        self.given_up += u64::from(given_up);
     }
 
     /// Something to tell the user; the same is told once.

@@ -25,6 +25,9 @@ pub struct Report {
     pub all: Line,
     pub kinds: BTreeMap<&'static str, Line>,
     pub statuses: BTreeMap<u16, u64>,
+    pub resent: u64,
+    pub resent_accepted: u64,
+    pub given_up: u64,
     pub surprises: BTreeMap<String, u64>,
 }
 
@@ -90,13 +93,17 @@ impl Report {
             all,
             kinds: kinds.into_iter().filter(|(_, line)| line.requests > 0).collect(),
             statuses: recorder.statuses.clone(),
+            resent: recorder.resent,
+            resent_accepted: recorder.resent_accepted,
+            given_up: recorder.given_up,
             surprises: recorder.surprises.clone(),
         }
     }
 
-    /// Whether the target did what it should, as far as it answered, and answered at all.
+    /// Whether the target did what it should, as far as it answered, and answered at all; what was
+    /// sent again must have been taken in the end.
     pub fn is_sound(&self) -> bool {
-        self.all.surprise == 0 && self.all.as_expected > 0
+        self.all.surprise == 0 && self.given_up == 0 && self.all.as_expected > 0
     }
 
     /// The table that people read.
@@ -128,6 +135,13 @@ impl Report {
                 LATE_AFTER.as_millis(),
                 self.lag.p99_ms,
                 self.lag.max_ms
+            );
+        }
+        if self.resent + self.given_up > 0 {
+            let _ = write!(
+                text,
+                "\n{} times a postback was sent again, {} of them accepted, {} given up",
+                self.resent, self.resent_accepted, self.given_up
             );
         }
         for (what, count) in &self.surprises {

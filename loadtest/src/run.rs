@@ -7,6 +7,7 @@ use crate::pool::Pool;
 use crate::record::Recorder;
 use crate::report::Report;
 use crate::request::Links;
+use crate::resend::{self, Resends};
 use crate::schedule::{Pace, Schedule};
 use crate::target;
 use crate::template::Template;
@@ -23,12 +24,14 @@ use tokio::time::Instant;
 
 /// How often the bar moves, and the ledger is written out.
 const TICK: Duration = Duration::from_millis(200);
+/// For so many connections there is a further one that sends again.
+const SENDERS_A_RESENDER: u64 = 4;
 
 /// A run whose arguments fit each other.
 pub struct Plan {
     arguments: RunArguments,
     links: Links,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Plan {
@@ -45,13 +48,13 @@ impl Plan {
             postbacks: postback_templates(&arguments)?,
             click_id_parameter: arguments.click_id_parameter.clone(),
         };
-        let address = address(&links, &arguments)?;
-        Ok(Self { arguments, links, address })
+        let addresses = addresses(&links, &arguments)?;
+        Ok(Self { arguments, links, addresses })
     }
 
     /// Runs; `false` when an answer was not what it should be, or nothing came at all.
     pub async fn execute(self) -> Result<bool> {
-        let Self { arguments, links, address } = self;
+        let Self { arguments, links, addresses } = self;
         let ledger = arguments.ledger.as_deref().map(Ledger::create).transpose()?;
         let pace = arguments.rate.map_or(Pace::AsFastAsPossible, Pace::Rate);
         let duration = Duration::from_secs(arguments.duration_s);
@@ -64,10 +67,14 @@ impl Plan {
             pool: Mutex::new(Pool::default()),
             recorder: Mutex::new(Recorder::new()),
             ledger: ledger.map(Mutex::new),
+            resends: Resends::new(
+                arguments.resend,
+                Duration::from_millis(arguments.resend_after_ms),
+            ),
             stopped: AtomicBool::new(false),
         });
         let watcher = tokio::spawn(watch(Arc::clone(&shared)));
-        let sent = send(&shared, Tcp(address), arguments.connections).await;
+        let sent = send(&shared, Tcp::new(addresses), arguments.connections).await;
         watcher.abort();
         if let Some(ledger) = &shared.ledger {
             lock(ledger).flush().context("the ledger cannot be written")?;
@@ -94,10 +101,11 @@ fn postback_templates(arguments: &RunArguments) -> Result<Vec<Template>> {
     arguments.event.iter().map(of_event).collect()
 }
 
-/// Every URL must lead to one place.
-fn address(links: &Links, arguments: &RunArguments) -> Result<SocketAddr> {
-    if let Some(address) = arguments.connect {
-        return target::check(address, arguments.allow_remote);
+/// Where to connect: as told, else every URL must lead to one place.
+fn addresses(links: &Links, arguments: &RunArguments) -> Result<Vec<SocketAddr>> {
+    if !arguments.connect.is_empty() {
+        let told = arguments.connect.iter();
+        return told.map(|it| target::check(*it, arguments.allow_remote)).collect();
     }
     let authorities = links.tracking.iter().chain(&links.postbacks).map(|it| &it.authority);
     let addresses = authorities.map(|it| target::address_of(it, arguments.allow_remote));
@@ -107,16 +115,32 @@ fn address(links: &Links, arguments: &RunArguments) -> Result<SocketAddr> {
         addresses.iter().all(|it| *it == first),
         "the URLs lead to different addresses; name one with --connect"
     );
-    Ok(first)
+    Ok(vec![first])
 }
 
-/// Runs the connections until each is done.
+/// Runs the connections until each is done, and what is to be sent again has been.
 pub async fn send<C: Connect>(shared: &Arc<Shared>, connect: C, connections: u64) -> Result<()> {
     let mut workers = JoinSet::new();
     for _ in 0..connections {
         let (shared, connect) = (Arc::clone(shared), connect.clone());
         workers.spawn(async move { work(&shared, connect).await });
     }
+    let mut again = JoinSet::new();
+    if shared.resends.is_on() {
+        for _ in 0..connections.div_ceil(SENDERS_A_RESENDER) {
+            let (shared, connect) = (Arc::clone(shared), connect.clone());
+            again.spawn(async move { resend::work(&shared, connect).await });
+        }
+    }
+    let joined = join_all(&mut workers).await;
+    shared.resends.last_call();
+    joined.and(join_all(&mut again).await)?;
+    // The user wanted no more.
+    lock(&shared.recorder).given_up += shared.resends.open() as u64;
+    Ok(())
+}
+
+async fn join_all(workers: &mut JoinSet<std::io::Result<()>>) -> Result<()> {
     while let Some(ended) = workers.join_next().await {
         ended.context("a connection's task broke")?.context("the ledger cannot be written")?;
     }
@@ -154,7 +178,11 @@ fn progress(shared: &Shared, elapsed: Duration) -> String {
     let recorder = lock(&shared.recorder);
     let per_second = recorder.all.total() as f64 / elapsed.as_secs_f64().max(0.001);
     let p99_ms = recorder.all.latency_micros.value_at_quantile(0.99) as f64 / 1000.0;
-    format!("{taken} sent, {per_second:.0}/s, p99 {p99_ms:.1} ms, {} late", recorder.late)
+    let again = match shared.resends.open() {
+        0 => String::new(),
+        open => format!(", {open} to be sent again"),
+    };
+    format!("{taken} sent, {per_second:.0}/s, p99 {p99_ms:.1} ms, {} late{again}", recorder.late)
 }
 
 fn write_json(report: &Report, path: &PathBuf) -> Result<()> {

@@ -7,6 +7,7 @@ use crate::mix::Mix;
 use crate::pool::Pool;
 use crate::record::{Ending, Recorder};
 use crate::request::Links;
+use crate::resend::Resends;
 use crate::run::send;
 use crate::schedule::{Pace, Schedule};
 use crate::template::Template;
@@ -78,6 +79,7 @@ async fn run(case: &Case) -> Recorder {
         pool: Mutex::new(Pool::default()),
         recorder: Mutex::new(Recorder::new()),
         ledger: None,
+        resends: Resends::new(0, Duration::ZERO),
         stopped: AtomicBool::new(false),
     });
     let from = start + Duration::from_millis(case.stall_from_ms);

@@ -6,6 +6,7 @@ use crate::mix::{Kind, Mix};
 use crate::pool::Pool;
 use crate::record::{Ending, Recorder, Times};
 use crate::request::{Gain, Links, Planned, gain, plan, settle};
+use crate::resend::Resends;
 use crate::schedule::{Schedule, Turn};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ pub struct Shared {
     pub pool: Mutex<Pool>,
     pub recorder: Mutex<Recorder>,
     pub ledger: Option<Mutex<Ledger>>,
+    pub resends: Resends,
     /// The user wants no more.
     pub stopped: AtomicBool,
 }
@@ -61,42 +63,79 @@ async fn take_turn<C: Connect>(
     connection: &mut Connection<C>,
     turn: Turn,
 ) -> std::io::Result<()> {
-    let Planned { kind, authority, path_and_query, subject } =
+    let planned =
         plan(&shared.links, &shared.mix, shared.seed, turn.number, &mut lock(&shared.pool));
+    let kind = planned.kind;
     let start = Instant::now();
-    let asked = connection.get(&authority, &path_and_query);
-    let answer = tokio::time::timeout(shared.timeout, asked).await;
+    let exchanged = exchange(shared, connection, &planned).await;
     let times = Times {
         lag: turn.intended.map_or(Duration::ZERO, |intended| start - intended),
         service: start.elapsed(),
     };
-
-    let (ending, status, gained, surprise) = match answer {
-        Ok(Ok(answer)) => {
-            let location = answer.location.as_deref();
-            let gained = gain(&shared.links, kind, answer.status, location, &answer.body);
-            let (ending, surprise) = judge(kind, answer.status, &gained);
-            (ending, Some(answer.status), gained, surprise)
-        }
-        Ok(Err(lost)) => {
-            connection.give_up();
-            (Ending::Failed, None, Gain::Nothing, Some(lost.0))
-        }
-        Err(_) => {
-            connection.give_up();
-            (Ending::Failed, None, Gain::Nothing, Some("no answer in time".to_owned()))
-        }
-    };
-    if let (Gain::Accepted(id), Some(ledger)) = (&gained, &shared.ledger) {
-        lock(ledger).write(*id, kind)?;
+    note_accepted(shared, &exchanged.gained, kind)?;
+    // Users do not follow a link again by themselves, and nobody retries what is forged.
+    let is_postback = !matches!(kind, Kind::Click | Kind::Forged);
+    let send_again = is_postback && shared.resends.is_on() && exchanged.is_to_be_sent_again();
+    let given_back = if send_again { shared.resends.add(planned, 0) } else { Some(planned) };
+    let is_lost = send_again && given_back.is_some();
+    if let Some(planned) = given_back {
+        settle(&shared.links, planned.subject, &exchanged.gained, &mut lock(&shared.pool));
     }
-    settle(&shared.links, subject, &gained, &mut lock(&shared.pool));
     let mut recorder = lock(&shared.recorder);
-    recorder.sent(kind, ending, status, times);
-    if let Some(surprise) = surprise {
+    recorder.sent(kind, exchanged.ending, exchanged.status, times);
+    recorder.given_up += u64::from(is_lost);
+    if let Some(surprise) = exchanged.surprise {
         recorder.surprise(surprise);
     }
     Ok(())
+}
+
+/// What came of sending one request.
+pub struct Exchanged {
+    pub ending: Ending,
+    pub status: Option<u16>,
+    pub gained: Gain,
+    pub surprise: Option<String>,
+}
+
+impl Exchanged {
+    /// A tracker sends again what got a 5xx or no answer.
+    pub fn is_to_be_sent_again(&self) -> bool {
+        self.status.is_none_or(|status| status >= 500)
+    }
+}
+
+/// Sends one request and reads what its answer means.
+pub async fn exchange<C: Connect>(
+    shared: &Shared,
+    connection: &mut Connection<C>,
+    planned: &Planned,
+) -> Exchanged {
+    let asked = connection.get(&planned.authority, &planned.path_and_query);
+    let answer = tokio::time::timeout(shared.timeout, asked).await;
+    let mut failed = |what: String| {
+        connection.give_up();
+        let (ending, gained) = (Ending::Failed, Gain::Nothing);
+        Exchanged { ending, status: None, gained, surprise: Some(what) }
+    };
+    match answer {
+        Ok(Ok(answer)) => {
+            let (kind, location) = (planned.kind, answer.location.as_deref());
+            let gained = gain(&shared.links, kind, answer.status, location, &answer.body);
+            let (ending, surprise) = judge(kind, answer.status, &gained);
+            Exchanged { ending, status: Some(answer.status), gained, surprise }
+        }
+        Ok(Err(lost)) => failed(lost.0),
+        Err(_) => failed("no answer in time".to_owned()),
+    }
+}
+
+/// Keeps what was accepted in the ledger.
+pub fn note_accepted(shared: &Shared, gained: &Gain, kind: Kind) -> std::io::Result<()> {
+    match (gained, &shared.ledger) {
+        (Gain::Accepted(id), Some(ledger)) => lock(ledger).write(*id, kind),
+        _ => Ok(()),
+    }
 }
 
 /// What an answer means, and what to tell the user about it.

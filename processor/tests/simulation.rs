@@ -4,6 +4,7 @@
 //! `GOKART_SIM_SEED` tells one story again, `GOKART_SIM_STEPS` makes stories longer,
 //! `GOKART_SIM_STORIES` tells more of them.
 
+mod naive;
 mod sim;
 
 use schemas::{CommandEffect, Reason};

@@ -19,8 +19,7 @@ impl Kafka {
         if let Ok(url) = std::env::var("GOKART_TEST_KAFKA") {
             return Ok(Some(Self { url, broker: None }));
         }
-        if !is_installed("java") || !is_installed("mvn") {
-            eprintln!("SKIPPED: tests on Apache Kafka need java and mvn, and one is missing");
+        if !can_run() {
             return Ok(None);
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka/start.sh");
@@ -48,6 +47,16 @@ impl Drop for Kafka {
             let _ = broker.wait();
         }
     }
+}
+
+/// Whether Kafka can be started here; if not, it is said loudly.
+#[must_use]
+pub fn can_run() -> bool {
+    let can = is_installed("java") && is_installed("mvn");
+    if !can {
+        eprintln!("SKIPPED: tests on Apache Kafka need java and mvn, and one is missing");
+    }
+    can
 }
 
 fn is_installed(program: &str) -> bool {

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the real binary, run as users run it, and what they ask it.
 
+pub mod crash;
 pub mod faulty_proxy;
 pub mod http;
 pub mod kafka;

@@ -11,11 +11,16 @@ use std::time::{Duration, Instant};
 /// Longest time for a process to end after SIGTERM.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The `gokart` binary that was built beside this one: `target/<profile>/gokart`, whether this is
-/// a test (`target/<profile>/deps/…`) or a program (`target/<profile>/…`).
+/// The `gokart` binary that was built beside this one.
 pub fn gokart_binary() -> Result<PathBuf> {
+    built("gokart")
+}
+
+/// A binary of this workspace that was built beside this one: `target/<profile>/<name>`, whether
+/// this is a test (`target/<profile>/deps/…`) or a program (`target/<profile>/…`).
+pub fn built(name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;
-    let candidates = || this.ancestors().skip(1).take(2).map(|folder| folder.join("gokart"));
+    let candidates = || this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     candidates().find(|it| it.is_file()).with_context(|| {
         let last = candidates().last().unwrap_or_default();
         format!("{} is not built; run the tests with `cargo test --workspace`", last.display())
@@ -34,13 +39,17 @@ pub fn run(arguments: &[&str]) -> Result<Output> {
 
 fn command() -> Result<Command> {
     let mut command = Command::new(gokart_binary()?);
-    // A developer's own settings must not reach the tests.
+    without_settings(&mut command);
+    Ok(command)
+}
+
+/// A developer's own settings must not reach the tests.
+pub fn without_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GOKART_") {
             command.env_remove(name);
         }
     }
-    Ok(command)
 }
 
 /// A `gokart` that runs until it is told to stop.
@@ -53,16 +62,27 @@ pub struct Process {
 impl Process {
     /// Starts `gokart <arguments>` in `directory`; what it prints goes to `<name>.log` there.
     pub fn start(name: &str, directory: &Path, arguments: &[String]) -> Result<Self> {
+        let mut command = command()?;
+        Self::spawn(name, directory, command.args(arguments))
+    }
+
+    /// Starts any command in the same way.
+    pub fn spawn(name: &str, directory: &Path, command: &mut Command) -> Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
-        let child = command()?
-            .args(arguments)
+        let child = command
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            .spawn()?;
+            .spawn()
+            .with_context(|| format!("{name} cannot be started"))?;
         Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// What it has printed so far.
