@@ -7,6 +7,7 @@ use crate::access::Access;
 use crate::apply::publish::{ApplyRequest, apply};
 use crate::by_hand::{DecisionRequest, decide};
 use crate::config::{BODY_BYTES_MAX, BODY_TIMEOUT, PublicUrl};
+use crate::deliveries;
 use crate::error::Error;
 use crate::feed::Seen;
 use crate::links;
@@ -95,6 +96,9 @@ impl Api {
             Endpoint::Funnel => self.funnel(&query).await?,
             Endpoint::List(kind) => self.list(kind, &query).await?,
             Endpoint::Report(kind) => return self.report(kind, &query).await,
+            Endpoint::PublisherPostback => self.publisher_postback(&query)?,
+            Endpoint::Sample => self.sample(&query).await?,
+            Endpoint::Resend => self.resend(&query).await?,
             Endpoint::Explain => self.explain(id, &query).await?,
             Endpoint::Approve => self.approve(id, request).await?,
             Endpoint::Reject => self.reject(id, request).await?,
@@ -146,6 +150,32 @@ impl Api {
             tracing::info!(advertiser, "the postback credentials were shown to an operator");
         }
         value(&found)
+    }
+
+    fn publisher_postback(&self, query: &Query) -> Result<Value, Error> {
+        let (publisher, reveal) = (query.required("publisher")?, query.flag("reveal"));
+        let catalog = self.catalog();
+        let found = deliveries::publisher_postbacks(&catalog, &self.keyring, publisher, reveal)?;
+        if reveal {
+            tracing::info!(publisher, "the webhook secret was shown to an operator");
+        }
+        value(&found)
+    }
+
+    async fn sample(&self, query: &Query) -> Result<Value, Error> {
+        let catalog = self.catalog();
+        let from = (&*self.log, &self.warehouse, &*catalog);
+        let outcomes = deliveries::sample(from, query.required("publisher")?, self.now()).await?;
+        Ok(json!({ "rows": value(&outcomes)? }))
+    }
+
+    async fn resend(&self, query: &Query) -> Result<Value, Error> {
+        let catalog = self.catalog();
+        let scope = Scope::read(query, list::Kind::Deliveries.filters(), &catalog)?;
+        let limit = query.number(list::LIMIT.name).unwrap_or(list::LIMIT_DEFAULT);
+        let limit = limit.min(deliveries::RESEND_MAX);
+        let from = (&*self.log, &self.warehouse, &*catalog);
+        value(&deliveries::resend(from, &scope, limit, self.now()).await?)
     }
 
     fn tracking_link(&self, query: &Query) -> Result<Value, Error> {

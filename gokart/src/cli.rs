@@ -111,6 +111,8 @@ mod tests {
                 "explain",
                 "approve",
                 "reject",
+                "deliveries",
+                "publisher-postback",
                 "refused",
                 "migrate",
             ]

@@ -3,6 +3,7 @@
 
 mod apply;
 mod by_hand;
+mod deliveries;
 mod explain;
 mod funnel;
 mod links;
@@ -91,6 +92,8 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
         Ask::Explain(it) => explain::run(&it).await,
         Ask::Approve(it) => by_hand::approve(&it).await,
         Ask::Reject(it) => by_hand::reject(&it).await,
+        Ask::Deliveries(it) => deliveries::deliveries(&it).await,
+        Ask::PublisherPostback(it) => deliveries::publisher_postback(&it).await,
         Ask::Refused(it) => list::refused(&it).await,
         Ask::Migrate(it) => migrate::run(&it).await,
     };

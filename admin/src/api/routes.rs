@@ -23,6 +23,9 @@ pub enum Endpoint {
     Funnel,
     List(list::Kind),
     Report(Kind),
+    PublisherPostback,
+    Sample,
+    Resend,
     Explain,
     Approve,
     Reject,
@@ -61,6 +64,14 @@ impl Route {
                 Parameter::text("publisher", "The publisher's id.").required(),
                 Parameter::flag("test", "A link whose clicks are tests."),
             ],
+            Endpoint::PublisherPostback => vec![
+                Parameter::text("publisher", "The publisher's id.").required(),
+                Parameter::flag("reveal", "Show the secret in full."),
+            ],
+            Endpoint::Sample => {
+                vec![Parameter::text("publisher", "The publisher's id.").required()]
+            }
+            Endpoint::Resend => list::Kind::Deliveries.parameters(),
             Endpoint::Funnel => required_offer(funnel::DEFINITION.parameters()),
             Endpoint::List(kind) => kind.parameters(),
             Endpoint::Report(kind) => {
@@ -132,6 +143,32 @@ pub fn all() -> Vec<Route> {
             "refused",
             "refused",
             "Requests whose credentials did not match, redacted, the newest first.",
+        ),
+        get(
+            Endpoint::List(list::Kind::Deliveries),
+            "deliveries",
+            "deliveries",
+            "What publishers were told, each delivery as it stands, the newest first.",
+        ),
+        route(
+            Endpoint::Resend,
+            "resend",
+            Method::POST,
+            "deliveries/resend",
+            "Sends deliveries to publishers again, with the ids that they had.",
+        ),
+        get(
+            Endpoint::PublisherPostback,
+            "publisher-postback",
+            "publisher-postback",
+            "A publisher's postbacks and the secret that they are signed with.",
+        ),
+        route(
+            Endpoint::Sample,
+            "publisher-postback-test",
+            Method::POST,
+            "publisher-postback/test",
+            "Sends an invented conversion to a publisher's postbacks; tells what came of it.",
         ),
         get(
             Endpoint::Explain,

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::parameter::{PERIOD, Parameter};
 use crate::query::Query;
 use crate::warehouse::Question;
-use schemas::{Catalog, Outcome, Platform, Reason};
+use schemas::{Catalog, DeliveryOutcome, Outcome, Platform, Reason};
 
 /// What reports read: each view collapses repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum View {
     /// Every revision once.
     Revisions,
     Refused,
+    /// The last attempt of each delivery.
+    Deliveries,
 }
 
 impl View {
@@ -29,6 +31,7 @@ impl View {
             Self::Conversions => "conversions_current",
             Self::Revisions => "conversions_revisions",
             Self::Refused => "refused_unique",
+            Self::Deliveries => "deliveries_current",
         }
     }
 
@@ -39,6 +42,7 @@ impl View {
             Self::Clicks => "clicked_at",
             Self::Postbacks | Self::Conversions | Self::Revisions => "received_at",
             Self::Refused => "refused_at",
+            Self::Deliveries => "created_at",
         }
     }
 }
@@ -57,6 +61,9 @@ pub enum Filter {
     Click,
     Country,
     Platform,
+    Delivery,
+    DeliveryOutcome,
+    Conversion,
     /// Not a column: widens the offer to everything below its root.
     Clones,
 }
@@ -72,6 +79,15 @@ const OUTCOMES: &[&str] = &{
     let mut index = 0;
     while index < codes.len() {
         codes[index] = Outcome::ALL[index].code();
+        index += 1;
+    }
+    codes
+};
+const DELIVERY_OUTCOMES: &[&str] = &{
+    let mut codes = [""; DeliveryOutcome::ALL.len()];
+    let mut index = 0;
+    while index < codes.len() {
+        codes[index] = DeliveryOutcome::ALL[index].code();
         index += 1;
     }
     codes
@@ -112,6 +128,11 @@ impl Filter {
                 Parameter::text("country", "Only of this country (ISO 3166, 2 letters).")
             }
             Self::Platform => Parameter::choice("platform", "Only of this platform.", PLATFORMS),
+            Self::Delivery => Parameter::text("delivery", "Only this delivery."),
+            Self::DeliveryOutcome => {
+                Parameter::choice("outcome", "Only with this outcome.", DELIVERY_OUTCOMES)
+            }
+            Self::Conversion => Parameter::text("conversion", "Only of this conversion id."),
             Self::Clones => CLONES,
         }
     }
@@ -129,6 +150,9 @@ impl Filter {
             Self::Click => "click_id = {click:String}",
             Self::Country => "country = {country:String}",
             Self::Platform => "platform = {platform:String}",
+            Self::Delivery => "delivery_id = {delivery:String}",
+            Self::DeliveryOutcome => "outcome = {outcome:String}",
+            Self::Conversion => "conversion_id = {conversion:String}",
             Self::Clones => "1",
         }
     }

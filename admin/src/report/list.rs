@@ -23,6 +23,7 @@ pub enum Kind {
     Conversions,
     Postbacks,
     Refused,
+    Deliveries,
 }
 
 /// A column of a list: its name, and what is selected. A name ending in `_ms` is a time, which is
@@ -84,12 +85,37 @@ const REFUSED: &[Column] = &[
     ("parameters", "arrayStringConcat(arrayMap(p -> concat(p.1, '=', p.2), parameters), '&')"),
 ];
 
+const DELIVERIES: &[Column] = &[
+    ("created_at_ms", "toUnixTimestamp64Milli(created_at)"),
+    ("attempted_at_ms", "toUnixTimestamp64Milli(attempted_at)"),
+    ("delivery_id", "delivery_id"),
+    ("attempt", "attempt"),
+    ("kind", "kind"),
+    ("publisher_id", "publisher_id"),
+    ("destination", "destination"),
+    ("event_id", "event_id"),
+    ("status", "status"),
+    ("outcome", "outcome"),
+    ("problem", "problem"),
+    ("http_status", "http_status"),
+    ("latency", "latency_ms"),
+    ("next_attempt_at_ms", "toUnixTimestamp64Milli(next_attempt_at)"),
+    ("conversion_id", "conversion_id"),
+    ("revision", "revision"),
+    ("offer_id", "offer_id"),
+    ("click_id", "click_id"),
+    ("method", "method"),
+    ("url", "url"),
+    ("test", "test"),
+];
+
 impl Kind {
     fn columns(self) -> &'static [Column] {
         match self {
             Self::Conversions => CONVERSIONS,
             Self::Postbacks => POSTBACKS,
             Self::Refused => REFUSED,
+            Self::Deliveries => DELIVERIES,
         }
     }
 
@@ -105,6 +131,7 @@ impl Kind {
             Self::Conversions => View::Conversions,
             Self::Postbacks => View::Postbacks,
             Self::Refused => View::Refused,
+            Self::Deliveries => View::Deliveries,
         }
     }
 
@@ -136,6 +163,16 @@ impl Kind {
                 Filter::Click,
             ],
             Self::Refused => &[Filter::Tenant],
+            Self::Deliveries => &[
+                Filter::Tenant,
+                Filter::Offer,
+                Filter::Publisher,
+                Filter::Event,
+                Filter::DeliveryOutcome,
+                Filter::Delivery,
+                Filter::Conversion,
+                Filter::Click,
+            ],
         }
     }
 

@@ -40,6 +40,14 @@ pub enum Ask {
     #[command(after_long_help = "Example:\n  \
         gokart reject pet-the-dogs-ios.0123456789abcdefghjkmnpqrs --reason \"fraud, ticket 17\"")]
     Reject(Reject),
+    /// List what publishers were told, or send it again.
+    #[command(after_long_help = "Example:\n  gokart deliveries --publisher acme-rewards \
+        --outcome failed\n  gokart deliveries --publisher acme-rewards --outcome failed --resend")]
+    Deliveries(Deliveries),
+    /// Show a publisher's postbacks and their secret, or try them.
+    #[command(after_long_help = "Example:\n  \
+        gokart publisher-postback --publisher acme-rewards --test")]
+    PublisherPostback(PublisherPostback),
     /// List requests whose credentials did not match, redacted.
     #[command(after_long_help = "Example:\n  gokart refused --tenant brownboots --limit 20")]
     Refused(Refused),
@@ -316,6 +324,67 @@ pub struct Reject {
     /// Why; it is kept with the conversion.
     #[arg(long, env = "GOKART_REASON", value_name = "TEXT")]
     pub reason: String,
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct Deliveries {
+    /// Only of this tenant.
+    #[arg(long, env = "GOKART_TENANT", value_name = "ID")]
+    pub tenant: Option<String>,
+    /// Only of this offer.
+    #[arg(long, env = "GOKART_OFFER", value_name = "ID")]
+    pub offer: Option<String>,
+    /// Only to this publisher.
+    #[arg(long, env = "GOKART_PUBLISHER", value_name = "ID")]
+    pub publisher: Option<String>,
+    /// Only of this event ID.
+    #[arg(long, env = "GOKART_EVENT", value_name = "EVENT ID")]
+    pub event: Option<String>,
+    /// Only waiting, delivered, retrying, failed, expired, disabled or cancelled ones.
+    #[arg(long, env = "GOKART_OUTCOME", value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Only this delivery.
+    #[arg(long, env = "GOKART_DELIVERY", value_name = "ID")]
+    pub delivery: Option<String>,
+    /// Only of this conversion.
+    #[arg(long, env = "GOKART_CONVERSION", value_name = "ID")]
+    pub conversion: Option<String>,
+    /// Only of this click.
+    #[arg(long, env = "GOKART_CLICK", value_name = "GK_CLICK_ID")]
+    pub click: Option<String>,
+    /// Tests and samples too.
+    #[arg(long, env = "GOKART_INCLUDE_TEST")]
+    pub include_test: bool,
+    /// Send them again, with the ids that they had.
+    #[arg(long, env = "GOKART_RESEND")]
+    pub resend: bool,
+    /// At most so many (10000 to send again).
+    #[arg(long, env = "GOKART_LIMIT", value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: u32,
+    #[command(flatten)]
+    pub period: Period,
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub struct PublisherPostback {
+    /// The publisher's id.
+    #[arg(long, env = "GOKART_PUBLISHER", value_name = "ID")]
+    pub publisher: String,
+    /// Show the secret in full.
+    #[arg(long, env = "GOKART_REVEAL")]
+    pub reveal: bool,
+    /// Send an invented conversion to each of them now, and tell what came of it.
+    #[arg(long, env = "GOKART_TEST")]
+    pub test: bool,
     #[command(flatten)]
     pub connection: Connection,
     #[command(flatten)]

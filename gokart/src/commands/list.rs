@@ -62,11 +62,11 @@ pub async fn refused(ask: &Refused) -> Result<(), Failure> {
     show(&ask.connection, target, ask.output.format, REFUSED).await
 }
 
-fn bounded(target: Target, period: &Period, limit: u32) -> Target {
+pub fn bounded(target: Target, period: &Period, limit: u32) -> Target {
     period.add(target).with("limit", Some(&limit.to_string()))
 }
 
-async fn show(
+pub async fn show(
     connection: &Connection,
     target: Target,
     format: Format,
@@ -112,7 +112,7 @@ fn text(answer: &Value, format: Format, shown: &[&str]) -> Result<String, Failur
 fn shown_cell(name: &str, value: &Value) -> String {
     let text = output::cell(value);
     match name {
-        "received_at" | "refused_at" => {
+        "received_at" | "refused_at" | "created_at" | "attempted_at" | "next_attempt_at" => {
             text.chars().take(TIME_CHARS).collect::<String>().replace('T', " ")
         }
         "parameters" if text.chars().count() > PARAMETERS_CHARS => {
