@@ -17,6 +17,8 @@ const RETRY: Duration = Duration::from_millis(500);
 pub struct Seen {
     pub catalog: Arc<Catalog>,
     pub highest_version: u64,
+    /// Of the markers alone: an apply whose marker was read is in force, or never will be.
+    pub highest_marker: u64,
 }
 
 /// Follows the topic `config`.
@@ -50,13 +52,14 @@ impl ConfigFeed {
             }
             let record = ConfigRecord::decode(&value)
                 .map_err(|error| ReadError::Damaged(format!("topic config: {error}")))?;
-            let version = match &record {
-                ConfigRecord::Document(it) => it.version,
-                ConfigRecord::Marker(it) => it.version,
+            let (version, marker) = match &record {
+                ConfigRecord::Document(it) => (it.version, 0),
+                ConfigRecord::Marker(it) => (it.version, it.version),
             };
             let catalog = self.reader.read(record).cloned().map(Arc::new);
             self.seen.send_modify(|seen| {
                 seen.highest_version = seen.highest_version.max(version);
+                seen.highest_marker = seen.highest_marker.max(marker);
                 if let Some(catalog) = catalog {
                     seen.catalog = catalog;
                 }

@@ -45,7 +45,7 @@ fn applied(current: &Catalog, documents: Vec<Document>) -> Catalog {
 /// The documents as every service reads them.
 fn stored(documents: Vec<Document>) -> Vec<Document> {
     let through_the_log = |document: Document| {
-        let record = ConfigRecord::Document(ConfigDocument { version: 1, document });
+        let record = ConfigRecord::Document(ConfigDocument { version: 1, apply: None, document });
         let read = ConfigRecord::decode(&record.encode().1).unwrap();
         assert_eq!(read, record);
         match read {

@@ -3,8 +3,12 @@
 //!
 //! In the topic `config` each document is a record with its own key per version, and an apply ends
 //! in a [`ConfigRecord::Marker`]. Readers change over at a marker, so they only ever see whole
-//! versions; documents without a marker (an apply that died) are never seen. Keys carry the
-//! version, so that compaction can never replace a committed document by one that was not.
+//! versions; documents without a marker (an apply that died) are never seen. Keys carry the version
+//! and the apply, so that compaction can never replace a committed document by one that was not.
+//!
+//! A marker names the version that its apply was checked against. When another one has come into
+//! force since, readers pass it over, all of them alike: of two applies at the same moment one is in
+//! force and the other is not, whatever the order of their records.
 
 use crate::click::ResolvedClick;
 use crate::codec::{self, DecodeError, Message};
@@ -15,6 +19,7 @@ use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// One configured thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +64,9 @@ impl Document {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigDocument {
     pub version: u64,
+    /// Which apply it belongs to; several may try the same version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apply: Option<Uuid>,
     pub document: Document,
 }
 
@@ -70,6 +78,11 @@ impl Message for ConfigDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigMarker {
     pub version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apply: Option<Uuid>,
+    /// The version that the documents were checked against; in force only right after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
     pub documents: u32,
     pub applied_at: UnixMillis,
 }
@@ -100,10 +113,17 @@ impl ConfigRecord {
     pub fn encode(&self) -> (String, Vec<u8>) {
         match self {
             Self::Document(it) => {
-                (format!("{}@{}", it.document.key(), it.version), codec::encode(it))
+                (key(&it.document.key(), it.version, it.apply), codec::encode(it))
             }
-            Self::Marker(it) => (format!("marker@{}", it.version), codec::encode(it)),
+            Self::Marker(it) => (key("marker", it.version, it.apply), codec::encode(it)),
         }
+    }
+}
+
+fn key(what: &str, version: u64, apply: Option<Uuid>) -> String {
+    match apply {
+        Some(apply) => format!("{what}@{version}/{}", apply.simple()),
+        None => format!("{what}@{version}"),
     }
 }
 
@@ -299,33 +319,34 @@ impl Catalog {
 #[derive(Debug, Default)]
 pub struct CatalogReader {
     current: Catalog,
-    /// Documents of the version that has no marker yet.
-    open: Vec<Document>,
-    open_version: u64,
+    /// Documents of applies that have no marker yet. Those of versions that have passed go when the
+    /// next one comes into force, so they do not add up.
+    open: BTreeMap<(u64, Option<Uuid>), Vec<Document>>,
 }
 
 impl CatalogReader {
     /// Takes the next record; gives the new catalog when a version became whole.
     pub fn read(&mut self, record: ConfigRecord) -> Option<&Catalog> {
         match record {
-            ConfigRecord::Document(ConfigDocument { version, document }) => {
-                if version != self.open_version {
-                    // The one before never got its marker: whoever applied it died.
-                    self.open.clear();
-                    self.open_version = version;
+            ConfigRecord::Document(ConfigDocument { version, apply, document }) => {
+                if version > self.current.version {
+                    self.open.entry((version, apply)).or_default().push(document);
                 }
-                self.open.push(document);
                 None
             }
             ConfigRecord::Marker(marker) => {
-                let documents = std::mem::take(&mut self.open);
-                // A repeated append of the same apply, or a leftover: never go back.
-                let whole = marker.version == self.open_version
-                    && documents.len() as u64 == u64::from(marker.documents);
-                if marker.version <= self.current.version || !whole {
+                let documents = self.open.remove(&(marker.version, marker.apply));
+                let documents = documents.unwrap_or_default();
+                let is_whole = documents.len() as u64 == u64::from(marker.documents);
+                // A repeated append of the same apply, a leftover, or one that was checked against
+                // a version that is no longer in force: never go back.
+                let is_next = marker.version > self.current.version
+                    && marker.base.is_none_or(|base| base == self.current.version);
+                if !is_whole || !is_next {
                     return None;
                 }
                 self.current.apply(marker.version, documents);
+                self.open.retain(|(version, _), _| *version > marker.version);
                 Some(&self.current)
             }
         }
@@ -334,5 +355,64 @@ impl CatalogReader {
     #[must_use]
     pub fn current(&self) -> &Catalog {
         &self.current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TenantId;
+
+    fn tenant(id: &str, apply: u128, version: u64) -> ConfigRecord {
+        let tenant = Tenant {
+            id: TenantId::new(id).unwrap(),
+            name: id.to_owned(),
+            time_zone: "UTC".to_owned(),
+            fallback_link: None,
+        };
+        let document = Document::Tenant(Arc::new(tenant));
+        let apply = Some(Uuid::from_u128(apply));
+        ConfigRecord::Document(ConfigDocument { version, apply, document })
+    }
+
+    fn marker(apply: u128, version: u64, base: u64) -> ConfigRecord {
+        let (apply, base) = (Some(Uuid::from_u128(apply)), Some(base));
+        let applied_at = UnixMillis(0);
+        ConfigRecord::Marker(ConfigMarker { version, apply, base, documents: 1, applied_at })
+    }
+
+    /// Reads the records in order, and again as compaction may leave them: the last of each key.
+    fn check(records: &[ConfigRecord], version: u64, tenants: &[&str]) {
+        let keys: Vec<String> = records.iter().map(|record| record.encode().0).collect();
+        let is_last = |at: &usize| !keys[at + 1..].contains(&keys[*at]);
+        let compacted = (0..records.len()).filter(is_last).map(|at| records[at].clone());
+        for records in [records.to_vec(), compacted.collect()] {
+            let mut reader = CatalogReader::default();
+            for record in records {
+                reader.read(record);
+            }
+            let found: Vec<&str> = reader.current().tenants().map(|it| it.id.as_str()).collect();
+            assert_eq!((reader.current().version, found.as_slice()), (version, tenants));
+        }
+    }
+
+    #[test]
+    fn of_two_applies_at_the_same_moment_one_is_in_force() {
+        // One after the other, and mixed: the first marker counts.
+        check(&[tenant("a", 1, 1), marker(1, 1, 0), tenant("b", 2, 1), marker(2, 1, 0)], 1, &["a"]);
+        check(&[tenant("a", 1, 1), tenant("b", 2, 1), marker(2, 1, 0), marker(1, 1, 0)], 1, &["b"]);
+        // The second saw the first's documents but not its marker, so it took the next version; it
+        // was checked against what was in force before.
+        check(&[tenant("a", 1, 1), tenant("b", 2, 2), marker(1, 1, 0), marker(2, 2, 0)], 1, &["a"]);
+        check(&[tenant("a", 1, 1), tenant("b", 2, 2), marker(2, 2, 0), marker(1, 1, 0)], 2, &["b"]);
+    }
+
+    #[test]
+    fn one_after_the_other_both_are_in_force() {
+        let records = [tenant("a", 1, 1), marker(1, 1, 0), tenant("b", 2, 2), marker(2, 2, 1)];
+        check(&records, 2, &["a", "b"]);
+        // An apply that died is passed over, and does not come back.
+        let records = [tenant("a", 1, 1), tenant("b", 2, 2), marker(2, 2, 0), marker(1, 1, 0)];
+        check(&records, 2, &["b"]);
     }
 }

@@ -1,9 +1,10 @@
 //! Puts checked documents in force: one append with every changed document and the marker that
 //! makes them a version. Readers never see half of it.
 //!
-//! Every attempt takes a version that no record carries yet. An attempt that died before its
-//! marker therefore cannot be completed by the next one's, not even once the log has been
-//! compacted.
+//! Every attempt takes a version that no record carries yet, has an id of its own, and names the
+//! version that it was checked against. An attempt that died before its marker cannot be completed
+//! by the next one's, and of two at the same moment readers take one, not even otherwise once the
+//! log has been compacted.
 
 use super::{Source, check};
 use crate::config::APPLY_WAIT;
@@ -15,6 +16,7 @@ use schemas::{Catalog, ConfigDocument, ConfigMarker, ConfigRecord, Document, Top
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// What is asked for.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -62,19 +64,27 @@ pub async fn apply(
         return Ok(ApplyReport { version, changed, dry_run });
     }
     let version = before.highest_version.max(current.version) + 1;
-    let records = records(version, &documents, now)?;
+    let id = Uuid::now_v7();
+    let records = records(version, id, current.version, &documents, now)?;
     log.append(Topic::Config, 0, records).await.map_err(append_error)?;
     wait_until_in_force(seen, version, &documents).await?;
     Ok(ApplyReport { version, changed, dry_run: false })
 }
 
-fn records(version: u64, documents: &[Document], now: UnixMillis) -> Result<Vec<Record>, Error> {
+fn records(
+    version: u64,
+    id: Uuid,
+    base: u64,
+    documents: &[Document],
+    now: UnixMillis,
+) -> Result<Vec<Record>, Error> {
     let count = u32::try_from(documents.len())
         .map_err(|_| Error::bad_request("too many documents in one apply"))?;
-    let marker = ConfigMarker { version, documents: count, applied_at: now };
+    let (apply, base) = (Some(id), Some(base));
+    let marker = ConfigMarker { version, apply, base, documents: count, applied_at: now };
     let stored = documents.iter().map(|document| {
         let document = document.clone().at_version(version);
-        ConfigRecord::Document(ConfigDocument { version, document })
+        ConfigRecord::Document(ConfigDocument { version, apply, document })
     });
     let all = stored.chain([ConfigRecord::Marker(marker)]);
     Ok(all
@@ -91,7 +101,7 @@ async fn wait_until_in_force(
     version: u64,
     documents: &[Document],
 ) -> Result<(), Error> {
-    let caught_up = seen.wait_for(|seen| seen.catalog.version >= version);
+    let caught_up = seen.wait_for(|seen| seen.highest_marker >= version);
     let Ok(found) = tokio::time::timeout(APPLY_WAIT, caught_up).await else {
         return Err(Error::TimedOut(format!(
             "version {version} was written, but is not in force after {} s; ask for the version \
@@ -105,8 +115,8 @@ async fn wait_until_in_force(
         return Ok(());
     }
     Err(Error::Conflict(format!(
-        "somebody else applied at the same moment, and version {} is theirs; look at what they \
-         did, then apply again",
+        "somebody else applied at the same moment, and version {} is theirs; nothing of this apply \
+         is in force; look at what they did, then apply again",
         found.catalog.version
     )))
 }

@@ -248,10 +248,11 @@ impl Cluster {
         let documents = offers::documents(version, &mut self.random);
         let at = UnixMillis(self.wall_ms);
         let count = documents.len() as u32;
-        let marker = ConfigMarker { version, documents: count, applied_at: at };
+        let marker =
+            ConfigMarker { version, apply: None, base: None, documents: count, applied_at: at };
         let documents = documents.into_iter().map(|document| {
             let document = document.at_version(version);
-            ConfigRecord::Document(ConfigDocument { version, document })
+            ConfigRecord::Document(ConfigDocument { version, apply: None, document })
         });
         let record = |record: ConfigRecord| {
             let (key, value) = record.encode();

@@ -77,10 +77,16 @@ pub async fn start_on<L: EventLog + 'static>(config: IngestConfig, log: Arc<L>) 
 }
 
 pub async fn apply(log: &dyn EventLog, version: u64, documents: Vec<Document>) {
-    let marker = ConfigMarker { version, documents: documents.len() as u32, applied_at: NOW };
+    let marker = ConfigMarker {
+        version,
+        apply: None,
+        base: None,
+        documents: documents.len() as u32,
+        applied_at: NOW,
+    };
     let documents = documents
         .into_iter()
-        .map(|document| ConfigRecord::Document(ConfigDocument { version, document }));
+        .map(|document| ConfigRecord::Document(ConfigDocument { version, apply: None, document }));
     let records = documents.chain([ConfigRecord::Marker(marker)]).map(|record| {
         let (key, value) = record.encode();
         Record { key: key.into(), value: value.into(), at: NOW }
