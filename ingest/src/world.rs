@@ -117,6 +117,8 @@ async fn advance_availability(follower: &mut Follower, known: &Known) -> Result<
             // A click too many is sent on; caps are kept by the processor all the same.
             Err(DecodeError::Malformed(error)) => {
                 tracing::error!(%error, "skipped a record of the topic availability");
+                let topic = Topic::Availability.name();
+                metrics::counter!("gokart_dead_letters_total", "topic" => topic).increment(1);
             }
             Err(error @ DecodeError::UnknownVersion { .. }) => {
                 return Err(ReadError::Damaged(format!("topic availability: {error}")));

@@ -19,11 +19,17 @@ impl Kafka {
         if let Ok(url) = std::env::var("GOKART_TEST_KAFKA") {
             return Ok(Some(Self { url, broker: None }));
         }
+        Self::start_own(&[])
+    }
+
+    /// A new broker with further arguments of `deploy/kafka/start.sh`.
+    pub fn start_own(arguments: &[&str]) -> Result<Option<Self>> {
         if !can_run() {
             return Ok(None);
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka/start.sh");
         let mut broker = Command::new(script)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .context("deploy/kafka/start.sh cannot be run")?;

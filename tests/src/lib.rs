@@ -4,6 +4,7 @@ pub mod crash;
 pub mod faulty_proxy;
 pub mod http;
 pub mod kafka;
+pub mod kafka_proxy;
 pub mod messages;
 pub mod process;
 pub mod random;

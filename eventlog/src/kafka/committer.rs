@@ -1,7 +1,7 @@
 //! Commits of the process's partitions, several in one transaction.
 
 use super::config::KafkaConfig;
-use super::membership::MetadataSource;
+use super::membership::GenerationSource;
 use super::store::{Progress, StateStore};
 use super::transaction::{Outcome, Part, Worker};
 use crate::limits::record_bytes;
@@ -10,7 +10,7 @@ use crate::{Commit, CommitError, Offset, ReadError, Stage};
 use schemas::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait; every partition has one at most under way.
@@ -49,21 +49,21 @@ impl Committer {
         stage: Stage,
         instance: &str,
         store: Arc<StateStore>,
-    ) -> Result<(Self, oneshot::Sender<MetadataSource>), ReadError> {
+    ) -> Result<(Self, oneshot::Sender<GenerationSource>), ReadError> {
         let worker = Worker::start(config, stage, instance).await;
         let worker = worker.map_err(|why| ReadError::Unavailable(format!("Kafka: {why}")))?;
         let (requests, queue) = mpsc::channel(QUEUE_REQUESTS);
-        let (metadata, source) = oneshot::channel();
+        let (generation, source) = oneshot::channel();
         let (config, instance) = (config.clone(), instance.to_string());
         tokio::spawn(async move {
             // The member is made after its committer; without one there is nothing to commit.
-            if let Ok(metadata) = source.await {
-                Loop { config, stage, instance, store, metadata, worker: Some(worker) }
+            if let Ok(generation) = source.await {
+                Loop { config, stage, instance, store, generation, worker: Some(worker) }
                     .run(queue)
                     .await;
             }
         });
-        Ok((Self { requests }, metadata))
+        Ok((Self { requests }, generation))
     }
 
     pub async fn commit(
@@ -103,7 +103,7 @@ struct Loop {
     stage: Stage,
     instance: String,
     store: Arc<StateStore>,
-    metadata: MetadataSource,
+    generation: GenerationSource,
     /// `None` after a failure: the next one to need it starts a new one, and that settles what the
     /// old one left.
     worker: Option<Worker>,
@@ -148,8 +148,9 @@ impl Loop {
         }
         // The generation first, then who is still owner: if a partition is lost after this look,
         // the group's generation moves on, and the broker refuses the offsets of this one.
-        let Some(metadata) = self.metadata.get() else {
-            answer(waiting, |_| Err(CommitError::Fenced("the member has left".to_string())));
+        let Some(generation) = self.generation.get() else {
+            let why = "this process is no member of the group now";
+            answer(waiting, |_| Err(CommitError::Unavailable(why.to_string())));
             return;
         };
         let (fenced, waiting): (Vec<_>, Vec<_>) =
@@ -164,8 +165,16 @@ impl Loop {
             commit: Arc::clone(&it.commit),
             at: newest(&it.commit),
         };
-        let outcome = worker.run(waiting.iter().map(part).collect(), metadata).await;
-        match outcome {
+        let began = Instant::now();
+        let done = worker.run(waiting.iter().map(part).collect(), generation).await;
+        metrics::histogram!("gokart_log_transaction_seconds").record(began.elapsed());
+        let outcome = done.outcome.name();
+        metrics::counter!("gokart_log_transactions_total", "outcome" => outcome).increment(1);
+        if done.is_spent {
+            tracing::info!("the end of a transaction was asked for again: starting a new producer");
+            self.worker = None;
+        }
+        match done.outcome {
             Outcome::Committed(ends) => self.apply(waiting, ends).await,
             Outcome::Aborted(why) => answer(waiting, |it| Err(not_committed(self.stage, it, &why))),
             Outcome::Broken(why) => {

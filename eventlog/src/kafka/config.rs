@@ -144,8 +144,10 @@ impl KafkaConfig {
         self.finish(client)
     }
 
+    /// It tells of each connection that breaks.
     pub(super) fn transactional_producer(&self, id: &str) -> ClientConfig {
         let mut client = self.any_producer();
+        client.set_log_level(RDKafkaLogLevel::Info);
         client
             .set("transactional.id", format!("{}{id}", self.topic_prefix))
             .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())

@@ -1,6 +1,8 @@
-//! The three things of librdkafka that the `rdkafka` crate does not give: a partition's queue read
-//! in batches, the offset at which the end of a partition was met, and whether a failed message may
-//! have been persisted. All unsafe code of this crate is here.
+//! What the `rdkafka` crate does not give of librdkafka: a partition's queue read in batches, the
+//! offset at which the end of a partition was met, whether a failed message may have been persisted,
+//! and a member's generation ([`group`]). All unsafe code of this crate is here and below.
+
+pub mod group;
 
 use crate::{Offset, Record, StoredRecord};
 use bytes::Bytes;
@@ -130,4 +132,15 @@ pub fn certainly_not_persisted(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the message is alive, as the borrow says.
     let status = unsafe { c::rd_kafka_message_status(message.ptr()) };
     status == c::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
+/// Gives a client an error that it does not recover from.
+///
+/// # Safety
+/// `client` is a live client.
+#[cfg(test)]
+pub unsafe fn break_for_good(client: *mut c::rd_kafka_t) {
+    let code = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    // SAFETY: the client is live, and the text is for the call.
+    unsafe { c::rd_kafka_test_fatal_error(client, code, c"a test".as_ptr()) };
 }

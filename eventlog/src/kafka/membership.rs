@@ -4,12 +4,11 @@
 use super::config::{KafkaConfig, REQUEST_TIMEOUT};
 use super::context::{client_error, explain, log_line};
 use super::fetch::{blocking, unavailable};
-use super::topics;
+use super::ffi::group::{self, Committed, Generation};
+use super::{retention_watch, topics};
 use crate::{CommitError, Offset, Position, ReadError};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata,
-};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
@@ -31,6 +30,8 @@ type OnRevoked = Box<dyn Fn(&[Place]) + Send + Sync>;
 
 pub struct MemberContext {
     prefix: String,
+    /// As metrics name it.
+    group: String,
     changes: Mutex<VecDeque<Change>>,
     owned: Mutex<HashSet<Place>>,
     /// Called before the group hears that we let go: whoever gets the partition comes after.
@@ -46,6 +47,11 @@ impl MemberContext {
         };
         let elements = list.elements();
         elements.iter().filter_map(|element| place(element.topic(), element.partition())).collect()
+    }
+
+    /// What is this member's now.
+    pub fn places_owned(&self) -> Vec<Place> {
+        self.owned().iter().copied().collect()
     }
 
     fn owned(&self) -> std::sync::MutexGuard<'_, HashSet<Place>> {
@@ -75,7 +81,15 @@ impl ConsumerContext for MemberContext {
         list: &mut TopicPartitionList,
     ) {
         let places = self.places(list);
-        let done = if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+        let is_assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let change = match (is_assigned, consumer.assignment_lost()) {
+            (true, _) => "assigned",
+            (false, false) => "revoked",
+            (false, true) => "lost",
+        };
+        let labels = [("group", self.group.clone()), ("change", change.to_string())];
+        metrics::counter!("gokart_log_rebalances_total", &labels).increment(1);
+        let done = if is_assigned {
             self.owned().extend(&places);
             self.changes().push_back(Change::Assigned(places));
             // Paused at an offset that is there or not: this consumer never reads.
@@ -115,6 +129,7 @@ impl Membership {
     ) -> Result<Self, ReadError> {
         let context = MemberContext {
             prefix: config.topic_prefix.clone(),
+            group: group.to_string(),
             changes: Mutex::default(),
             owned: Mutex::default(),
             on_revoked,
@@ -124,7 +139,9 @@ impl Membership {
         let names: Vec<String> = topics.iter().map(|topic| topics::name(config, *topic)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| unavailable(&error))?;
-        let consumer = Some(Arc::new(consumer));
+        let consumer = Arc::new(consumer);
+        retention_watch::start(Arc::downgrade(&consumer), config.clone(), group.to_string());
+        let consumer = Some(consumer);
         Ok(Self { consumer, config: config.clone(), leaving })
     }
 
@@ -133,9 +150,9 @@ impl Membership {
         self.consumer.as_ref().map(Arc::clone).ok_or_else(ended)
     }
 
-    /// A way to the group's metadata that outlives a borrow of the member.
-    pub fn metadata_source(&self) -> MetadataSource {
-        MetadataSource(self.consumer.as_ref().map(Arc::downgrade).unwrap_or_default())
+    /// A way to the group's generation that outlives a borrow of the member.
+    pub fn generation_source(&self) -> GenerationSource {
+        GenerationSource(self.consumer.as_ref().map(Arc::downgrade).unwrap_or_default())
     }
 
     pub fn owns(&self, place: Place) -> bool {
@@ -204,7 +221,7 @@ impl Membership {
     pub async fn commit(&self, positions: Vec<Position>) -> Result<(), CommitError> {
         let consumer =
             self.consumer().map_err(|error| CommitError::Unavailable(error.to_string()))?;
-        let config = self.config.clone();
+        let (config, within) = (self.config.clone(), REQUEST_TIMEOUT);
         let commit = move || {
             let mut list = TopicPartitionList::new();
             for position in &positions {
@@ -215,28 +232,50 @@ impl Membership {
                 element.set_offset(rdkafka::Offset::Offset(offset))?;
                 element.set_metadata(&position.note);
             }
-            consumer.commit(&list, CommitMode::Sync)
+            // SAFETY: the consumer is held by this closure.
+            Ok(unsafe { group::commit_offsets(consumer.client().native_ptr(), &list, within) })
         };
-        let done = tokio::task::spawn_blocking(commit);
-        match tokio::time::timeout(REQUEST_TIMEOUT, done).await {
-            Ok(Ok(result)) => result.map_err(|error| commit_error(&error)),
-            Ok(Err(error)) => Err(CommitError::Unknown(error.to_string())),
-            Err(_) => Err(CommitError::Unknown("Kafka did not confirm in time".to_string())),
+        match tokio::task::spawn_blocking(commit).await {
+            Ok(Ok(Committed::Answered(codes))) => verdict(&codes),
+            Ok(Ok(Committed::Failed(code))) => verdict(&[code]),
+            Ok(Ok(Committed::TimedOut)) => {
+                Err(CommitError::Unknown("Kafka did not confirm in time".to_string()))
+            }
+            Ok(Err(error)) => {
+                let error: KafkaError = error;
+                Err(CommitError::Unavailable(explain(&error)))
+            }
+            Err(error) => Err(CommitError::Unknown(error.to_string())),
         }
     }
 }
 
-fn commit_error(error: &KafkaError) -> CommitError {
+/// What the answers for several partitions come to: the worst of them, for a commit is all or none
+/// to whoever asked for it.
+fn verdict(codes: &[RDKafkaRespErr]) -> Result<(), CommitError> {
+    let outcomes = codes.iter().map(|code| outcome((*code).into()));
+    let severity = |outcome: &Result<(), CommitError>| match outcome {
+        Ok(()) => 0,
+        Err(CommitError::Unavailable(_)) => 1,
+        Err(CommitError::Unknown(_)) => 2,
+        Err(CommitError::Fenced(_)) => 3,
+    };
+    outcomes.max_by_key(severity).unwrap_or(Ok(()))
+}
+
+fn outcome(code: RDKafkaErrorCode) -> Result<(), CommitError> {
     use RDKafkaErrorCode as Code;
-    let why = explain(error);
-    match error.rdkafka_error_code() {
-        Some(Code::IllegalGeneration | Code::UnknownMemberId | Code::AssignmentLost) => {
-            CommitError::Fenced(why)
+    let why = code.to_string();
+    match code {
+        Code::NoError => Ok(()),
+        Code::IllegalGeneration
+        | Code::UnknownMemberId
+        | Code::FencedInstanceId
+        | Code::AssignmentLost => Err(CommitError::Fenced(why)),
+        Code::RebalanceInProgress | Code::OffsetMetadataTooLarge => {
+            Err(CommitError::Unavailable(why))
         }
-        Some(Code::RebalanceInProgress | Code::OffsetMetadataTooLarge) => {
-            CommitError::Unavailable(why)
-        }
-        _ => CommitError::Unknown(why),
+        _ => Err(CommitError::Unknown(why)),
     }
 }
 
@@ -261,10 +300,36 @@ impl Drop for Membership {
 
 /// Gives the group's generation for a transaction.
 #[derive(Clone)]
-pub struct MetadataSource(std::sync::Weak<BaseConsumer<MemberContext>>);
+pub struct GenerationSource(std::sync::Weak<BaseConsumer<MemberContext>>);
 
-impl MetadataSource {
-    pub fn get(&self) -> Option<ConsumerGroupMetadata> {
-        self.0.upgrade()?.group_metadata()
+impl GenerationSource {
+    /// `None` when the consumer is gone or is no member just now.
+    pub fn get(&self) -> Option<Generation> {
+        let consumer = self.0.upgrade()?;
+        // SAFETY: the consumer is held here.
+        unsafe { Generation::of(consumer.client().native_ptr()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_partition_that_failed_is_not_committed() {
+        use RDKafkaRespErr as Code;
+        let check = |codes: &[Code], expected: &str| {
+            let told = format!("{:?}", verdict(codes));
+            assert!(told.starts_with(expected), "{codes:?}: {told}");
+        };
+        let fine = Code::RD_KAFKA_RESP_ERR_NO_ERROR;
+        let fenced = Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION;
+        let later = Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+        let strange = Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
+        check(&[], "Ok");
+        check(&[fine, fine], "Ok");
+        check(&[later, fine], "Err(Unavailable");
+        check(&[fine, strange, later], "Err(Unknown");
+        check(&[strange, fenced, fine], "Err(Fenced");
     }
 }

@@ -41,7 +41,8 @@
 //! The transaction carries the group's generation. The committer takes the generation *first* and
 //! then looks at the partition's fence, which a revocation sets before the group hears of it. If
 //! the fence was not set, that generation is one in which the partition was ours; should it be lost
-//! a moment later, the group moves on to the next generation and the broker refuses the old one.
+//! a moment later, the group moves on to the next generation and the broker refuses the old one. A
+//! process that is no member at that moment has no generation, and commits nothing (ADR 19).
 //!
 //! # Unknown outcomes
 //!
@@ -49,12 +50,14 @@
 //! commits answer `Unknown`. Opening a partition again first starts a new producer of the same id:
 //! `init_transactions` returns after what was under way has been committed or aborted, and bars the
 //! old producer from anything more, even if its thread still hangs in a call. Then the changelog is
-//! read as above, and tells.
+//! read as above, and tells. A producer whose connection broke is replaced in the same way, for a
+//! request of its last transaction may still be on its way (ADR 18).
 
 mod changelog;
 mod committer;
 mod config;
 mod context;
+mod ends;
 mod fetch;
 mod ffi;
 mod group;
@@ -65,6 +68,7 @@ mod processor;
 mod producer;
 mod properties;
 mod restore;
+mod retention_watch;
 pub mod security;
 mod store;
 mod topic_settings;
@@ -80,6 +84,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use committer::Committer;
+use ends::Ends;
 use fetch::FetchPool;
 use futures_util::future::BoxFuture;
 use membership::{Leaving, Membership};
@@ -223,7 +228,7 @@ impl EventLog for KafkaLog {
             .map_err(|error| ReadError::Unavailable(error.to_string()))?;
         let store = self.open_store(stage).await?;
         // Before the group gives us anything: a predecessor's transaction is settled here.
-        let (committer, metadata) =
+        let (committer, generation) =
             Committer::start(&self.config, stage, &instance, Arc::clone(&store)).await?;
         let fences = Fences::default();
         let to_fence = Arc::clone(&fences);
@@ -236,9 +241,10 @@ impl EventLog for KafkaLog {
         let membership =
             Membership::join(&self.config, stage.group(), &topics, leaving, Box::new(fence))?;
         // The committer ends only with its senders, and one of them is here.
-        let _ = metadata.send(membership.metadata_source());
+        let _ = generation.send(membership.generation_source());
         let (fetch, partitions) = (Arc::clone(&self.fetch), self.config.partitions);
-        let resources = Resources { stage, fetch, store, committer, partitions };
+        let ends = Ends::start(&self.config, stage.input())?;
+        let resources = Resources { stage, fetch, store, committer, ends, partitions };
         Ok(Box::new(KafkaProcessorMember::new(membership, resources, fences)))
     }
 }

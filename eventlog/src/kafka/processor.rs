@@ -1,6 +1,7 @@
 //! A member of a stage: partitions of its input, each with its state caught up.
 
 use super::committer::{Committer, Fence};
+use super::ends::Ends;
 use super::fetch::{FetchPool, KafkaReader};
 use super::membership::{Change, Membership};
 use super::restore;
@@ -35,6 +36,7 @@ pub struct Resources {
     pub fetch: Arc<FetchPool>,
     pub store: Arc<StateStore>,
     pub committer: Committer,
+    pub ends: Ends,
     /// Partitions of `postbacks`.
     pub partitions: u32,
 }
@@ -67,7 +69,9 @@ impl KafkaProcessorMember {
         let done = self.restoring.clone();
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
+            let began = Instant::now();
             let opened = KafkaPartition::open(&membership, resources, partition, &fence).await;
+            metrics::histogram!("gokart_log_takeover_seconds").record(began.elapsed());
             // The member is gone, and the partition with it.
             let _ = done.send((partition, fence, opened)).await;
         });
@@ -189,7 +193,12 @@ impl OwnedPartition for KafkaPartition {
     }
 
     async fn read(&mut self, limit: ReadLimit) -> Result<Batch, ReadError> {
-        self.reader.read(limit).await
+        let mut batch = self.reader.read(limit).await?;
+        // With records there is no hurry: the next read meets the end.
+        batch.at_end = batch.at_end
+            && batch.records.is_empty()
+            && self.resources.ends.is_end(self.partition, batch.next_offset).await;
+        Ok(batch)
     }
 
     fn state(&self) -> &dyn PartitionState {

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -134,6 +134,22 @@ fn append_error(error: &KafkaError, certainly_not_persisted: bool) -> AppendErro
 
 type Delivering = ThreadedProducer<Deliveries>;
 
+/// How often it is shown how much waits.
+const SHOW_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Shows how much waits for the brokers, until the appender is gone.
+fn show_in_flight(in_flight: Weak<InFlight>) {
+    tokio::spawn(async move {
+        while let Some(in_flight) = in_flight.upgrade() {
+            let shown = |value: &AtomicUsize| value.load(Ordering::Relaxed) as f64;
+            metrics::gauge!("gokart_log_in_flight_records").set(shown(&in_flight.records));
+            metrics::gauge!("gokart_log_in_flight_bytes").set(shown(&in_flight.bytes));
+            drop(in_flight);
+            tokio::time::sleep(SHOW_INTERVAL).await;
+        }
+    });
+}
+
 /// The producer of a process.
 pub struct Appender {
     config: KafkaConfig,
@@ -145,11 +161,9 @@ impl Appender {
     pub fn new(config: &KafkaConfig) -> Result<Self, OpenError> {
         let producer = new_producer(config)
             .map_err(|error| OpenError::Configuration(format!("Kafka: {}", explain(&error))))?;
-        Ok(Self {
-            config: config.clone(),
-            producer: RwLock::new(Arc::new(producer)),
-            in_flight: Arc::default(),
-        })
+        let in_flight = Arc::default();
+        show_in_flight(Arc::downgrade(&in_flight));
+        Ok(Self { config: config.clone(), producer: RwLock::new(Arc::new(producer)), in_flight })
     }
 
     /// Queues the records at once, in the order of the calls. There is at least one, and together
@@ -272,5 +286,25 @@ mod tests {
         check(RDKafkaErrorCode::MessageTimedOut, false, "Unknown");
         check(RDKafkaErrorCode::QueueFull, true, "Unavailable");
         check(RDKafkaErrorCode::MessageSizeTooLarge, true, "Refused");
+    }
+
+    #[tokio::test]
+    async fn a_producer_that_is_broken_for_good_is_replaced() {
+        let mut config = KafkaConfig::new("127.0.0.1:1", 1, "unused");
+        config.message_timeout = Duration::from_millis(200);
+        let appender = Appender::new(&config).unwrap();
+        let producer = || Arc::clone(&appender.producer.read().unwrap());
+        let first = producer();
+        // SAFETY: the producer is held here.
+        unsafe { ffi::break_for_good(first.client().native_ptr()) };
+        let record = Record { key: "".into(), value: "v".into(), at: schemas::UnixMillis(0) };
+        let append = || appender.append("t", 0, std::slice::from_ref(&record), 1);
+        assert!(append().await.is_err());
+        let second = producer();
+        assert!(!Arc::ptr_eq(&first, &second), "the next append gets a new producer");
+        assert!(second.client().fatal_error().is_none());
+        // It is as good as any without a broker.
+        assert!(matches!(append().await, Err(AppendError::Unavailable(_))));
+        assert!(Arc::ptr_eq(&second, &producer()));
     }
 }

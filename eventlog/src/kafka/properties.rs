@@ -22,6 +22,7 @@ const REFUSED: &[(&str, &[&str])] = &[
             "enable.gapless.guarantee",
             "enable.idempotence",
             "isolation.level",
+            "log.connection.close",
             "max.in.flight",
             "max.in.flight.requests.per.connection",
             "message.send.max.retries",

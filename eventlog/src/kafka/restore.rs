@@ -5,6 +5,7 @@ use super::committer::Fence;
 use super::membership::Membership;
 use super::processor::Resources;
 use super::store::Progress;
+use crate::limits::record_bytes;
 use crate::local::wall_clock;
 use crate::{Offset, ReadError, ReadLimit, Reader, StoredRecord};
 use std::sync::Arc;
@@ -43,9 +44,11 @@ pub async fn catch_up(
             Progress { changelog_next: bounds.first, input_next: None, whole_at: began }
         }
     };
+    let left = Left(partition);
     let mut reader = None;
     let mut moved = Instant::now();
     while progress.changelog_next < bounds.end || progress.input_next < committed {
+        left.show(bounds.end.saturating_sub(progress.changelog_next));
         if fence.load(Ordering::Acquire) {
             return Err(ReadError::Unavailable("the partition was revoked".to_string()));
         }
@@ -77,6 +80,22 @@ pub async fn catch_up(
     }
 }
 
+/// How much of the changelog is still to be read for a partition; nothing, however it ends.
+struct Left(u32);
+
+impl Left {
+    fn show(&self, records: Offset) {
+        let partition = self.0.to_string();
+        metrics::gauge!("gokart_log_restore_records", "partition" => partition).set(records as f64);
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.show(0);
+    }
+}
+
 /// Applies records of the changelog to the copy, with the offset after them.
 async fn apply(
     resources: &Resources,
@@ -84,6 +103,9 @@ async fn apply(
     records: Vec<StoredRecord>,
     mut progress: Progress,
 ) -> Result<Progress, ReadError> {
+    let bytes = records.iter().map(|stored| record_bytes(&stored.record)).sum::<usize>();
+    metrics::counter!("gokart_log_restored_records_total").increment(records.len() as u64);
+    metrics::counter!("gokart_log_restored_bytes_total").increment(bytes as u64);
     let store = Arc::clone(&resources.store);
     let changelog = resources.stage.changelog();
     super::fetch::blocking(move || {

@@ -4,22 +4,29 @@ use super::changelog;
 use super::config::{KafkaConfig, REQUEST_TIMEOUT};
 use super::context::{client_error, explain, log_line};
 use super::fetch::partition_number;
+use super::ffi::group::{Generation, send_offsets_to_transaction};
 use super::producer::message;
 use super::topics;
 use crate::{Commit, Offset, Record, Stage};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, TopicPartitionList};
 use schemas::UnixMillis;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 const QUEUE_FULL_POLL: Duration = Duration::from_millis(5);
+const FLUSH_POLL: Duration = Duration::from_millis(1);
+/// How often a producer without anything to do is listened to.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+/// Log lines and reports that may have come together.
+const EVENTS_PER_LOOK: usize = 200;
+/// librdkafka's facility of the lines about connections that broke.
+const CONNECTION_FAILED: &str = "FAIL";
 /// No offset has been reported yet.
 const NOT_DELIVERED: i64 = -1;
 
@@ -43,10 +50,37 @@ pub enum Outcome {
     Unknown(String),
 }
 
+impl Outcome {
+    /// As metrics name it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Committed(_) => "committed",
+            Self::Aborted(_) => "aborted",
+            Self::Broken(_) => "broken",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
 struct Job {
     parts: Vec<Part>,
-    metadata: ConsumerGroupMetadata,
-    reply: oneshot::Sender<Outcome>,
+    generation: Generation,
+    reply: oneshot::Sender<Done>,
+}
+
+/// How a transaction ended.
+pub struct Done {
+    pub outcome: Outcome,
+    /// A connection broke, so that the end may have been asked for twice. The first request may
+    /// still be on its way, and brokers cannot tell it from one for the next transaction of the same
+    /// producer: it must have none (ADR 0018).
+    pub is_spent: bool,
+}
+
+impl From<Outcome> for Done {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, is_spent: false }
+    }
 }
 
 /// The thread. When this is dropped it ends after what it is doing, which may hang: it is never
@@ -64,19 +98,21 @@ impl Worker {
         let (ready, is_ready) = oneshot::channel();
         let (config, id) = (config.clone(), format!("{}-{instance}", stage.member()));
         let work = move || {
-            let started = ThreadedProducer::from_config_and_context(
-                &config.transactional_producer(&id),
-                Deliveries,
-            )
-            .and_then(|producer| producer.init_transactions(REQUEST_TIMEOUT).map(|()| producer));
-            let producer = match started {
+            let producer = match start_producer(&config, &id) {
                 Ok(producer) => producer,
-                Err(error) => return drop(ready.send(Err(explain(&error)))),
+                Err(why) => return drop(ready.send(Err(why))),
             };
             // Whoever started us has given up waiting: then there will be no jobs either.
             let _ = ready.send(Ok(()));
-            while let Ok(Job { parts, metadata, reply }) = queue.recv() {
-                let _ = reply.send(run((&config, stage), &producer, &parts, &metadata));
+            loop {
+                match queue.recv_timeout(IDLE_LOOK) {
+                    Ok(Job { parts, generation, reply }) => {
+                        let outcome = run((&config, stage), &producer, &parts, &generation);
+                        let _ = reply.send(Done { outcome, is_spent: look(&producer) });
+                    }
+                    Err(mpsc::RecvTimeoutError::Timeout) => drop(look(&producer)),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
             }
         };
         std::thread::Builder::new()
@@ -92,23 +128,31 @@ impl Worker {
 
     /// Runs a transaction. librdkafka's own time-outs are known not to hold always
     /// (`send_offsets_to_transaction`), so ours stands above them.
-    pub async fn run(&self, parts: Vec<Part>, metadata: ConsumerGroupMetadata) -> Outcome {
-        let (reply, outcome) = oneshot::channel();
-        if self.jobs.try_send(Job { parts, metadata, reply }).is_err() {
-            return Outcome::Broken("the transactional producer is stuck".to_string());
+    pub async fn run(&self, parts: Vec<Part>, generation: Generation) -> Done {
+        let (reply, done) = oneshot::channel();
+        if self.jobs.try_send(Job { parts, generation, reply }).is_err() {
+            return Outcome::Broken("the transactional producer is stuck".to_string()).into();
         }
-        match tokio::time::timeout(REQUEST_TIMEOUT * 3, outcome).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Outcome::Unknown("the transactional producer ended".to_string()),
-            Err(_) => Outcome::Unknown("Kafka did not answer in time".to_string()),
+        match tokio::time::timeout(REQUEST_TIMEOUT * 3, done).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Outcome::Unknown("the transactional producer ended".to_string()).into(),
+            Err(_) => Outcome::Unknown("Kafka did not answer in time".to_string()).into(),
         }
     }
 }
 
-struct Deliveries;
+#[derive(Default)]
+struct Deliveries {
+    /// Some connection broke since the producer began. Only the first such line of a kind is certain
+    /// to come, so a producer that has seen one is not used for long.
+    has_broken: AtomicBool,
+}
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if facility == CONNECTION_FAILED && !matches!(level, RDKafkaLogLevel::Debug) {
+            self.has_broken.store(true, Ordering::Release);
+        }
         log_line(level, facility, line);
     }
 
@@ -128,30 +172,59 @@ impl ProducerContext for Deliveries {
     }
 }
 
-type TransactionalProducer = ThreadedProducer<Deliveries>;
+/// Polled by the worker's thread alone, which therefore knows what it has been told.
+type TransactionalProducer = BaseProducer<Deliveries>;
+
+fn start_producer(config: &KafkaConfig, id: &str) -> Result<TransactionalProducer, String> {
+    let client = config.transactional_producer(id);
+    let producer: TransactionalProducer =
+        BaseProducer::from_config_and_context(&client, Deliveries::default())
+            .map_err(|error| explain(&error))?;
+    producer.init_transactions(REQUEST_TIMEOUT).map_err(|error| explain(&error))?;
+    Ok(producer)
+}
+
+/// Hears what has happened; whether a connection broke.
+fn look(producer: &TransactionalProducer) -> bool {
+    // One thing a call.
+    for _ in 0..EVENTS_PER_LOOK {
+        producer.poll(Duration::ZERO);
+    }
+    producer.client().context().has_broken.load(Ordering::Acquire)
+}
+
+/// Waits until everything is delivered. The client's own way looks every 100 ms only.
+fn flush(producer: &TransactionalProducer) {
+    let deadline = Instant::now() + REQUEST_TIMEOUT;
+    while producer.in_flight_count() > 0 && Instant::now() < deadline {
+        producer.poll(FLUSH_POLL);
+    }
+}
 
 fn run(
     (config, stage): (&KafkaConfig, Stage),
     producer: &TransactionalProducer,
     parts: &[Part],
-    metadata: &ConsumerGroupMetadata,
+    generation: &Generation,
 ) -> Outcome {
     if let Err(error) = producer.begin_transaction() {
         return Outcome::Broken(explain(&error));
     }
-    let ends = match fill((config, stage), producer, parts, metadata) {
+    let ends = match fill((config, stage), producer, parts, generation) {
         Ok(ends) => ends,
-        Err(error) => return abort(producer, &error),
+        Err(why) => return abort(producer, why),
     };
+    flush(producer);
     match producer.commit_transaction(REQUEST_TIMEOUT) {
         Ok(()) => {}
         // The end of the transaction was not asked for yet.
-        Err(error @ KafkaError::Flush(_)) => return abort(producer, &error),
+        Err(error @ KafkaError::Flush(_)) => return abort(producer, explain(&error)),
         Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
-            return abort(producer, &KafkaError::Transaction(error));
+            return abort(producer, error.string());
         }
         Err(error) => return Outcome::Unknown(explain(&error)),
     }
+    look(producer);
     let end = |end: &Arc<AtomicI64>| u64::try_from(end.load(Ordering::Acquire) + 1).ok();
     match ends.iter().map(end).collect::<Option<Vec<Offset>>>() {
         Some(ends) if !ends.contains(&0) => Outcome::Committed(ends),
@@ -161,9 +234,20 @@ fn run(
 }
 
 /// Before the end of the transaction was asked for, it cannot have been committed.
-fn abort(producer: &TransactionalProducer, cause: &KafkaError) -> Outcome {
-    let why = explain(cause);
-    match producer.abort_transaction(REQUEST_TIMEOUT) {
+fn abort(producer: &TransactionalProducer, why: String) -> Outcome {
+    let is_done = AtomicBool::new(false);
+    // Aborting waits until the reports about what is given up were taken.
+    let aborted = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Acquire) {
+                producer.poll(FLUSH_POLL);
+            }
+        });
+        let aborted = producer.abort_transaction(REQUEST_TIMEOUT);
+        is_done.store(true, Ordering::Release);
+        aborted
+    });
+    match aborted {
         Ok(()) => Outcome::Aborted(why),
         Err(error) => Outcome::Broken(format!("{why}; {}", explain(&error))),
     }
@@ -173,8 +257,8 @@ fn fill(
     (config, stage): (&KafkaConfig, Stage),
     producer: &TransactionalProducer,
     parts: &[Part],
-    metadata: &ConsumerGroupMetadata,
-) -> Result<Vec<Arc<AtomicI64>>, KafkaError> {
+    generation: &Generation,
+) -> Result<Vec<Arc<AtomicI64>>, String> {
     let (inputs, changelog) =
         (topics::name(config, stage.input()), topics::name(config, stage.changelog()));
     let mut offsets = TopicPartitionList::new();
@@ -194,9 +278,14 @@ fn fill(
         ends.push(end);
         let next = i64::try_from(commit.next_offset).unwrap_or(i64::MAX);
         let next = rdkafka::Offset::Offset(next);
-        offsets.add_partition_offset(&inputs, partition_number(*partition), next)?;
+        let number = partition_number(*partition);
+        offsets.add_partition_offset(&inputs, number, next).map_err(|error| explain(&error))?;
     }
-    producer.send_offsets_to_transaction(&offsets, metadata, REQUEST_TIMEOUT)?;
+    // SAFETY: the producer is live.
+    unsafe {
+        let producer = producer.client().native_ptr();
+        send_offsets_to_transaction(producer, &offsets, generation, REQUEST_TIMEOUT)?;
+    }
     Ok(ends)
 }
 
@@ -207,7 +296,7 @@ fn send(
     partition: u32,
     record: &Record,
     offset: &Arc<AtomicI64>,
-) -> Result<(), KafkaError> {
+) -> Result<(), String> {
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     let mut next =
         message(BaseRecord::with_opaque_to(topic, Arc::clone(offset)), partition, record);
@@ -218,9 +307,9 @@ fn send(
                 if Instant::now() < deadline =>
             {
                 next = refused;
-                std::thread::sleep(QUEUE_FULL_POLL);
+                producer.poll(QUEUE_FULL_POLL);
             }
-            Err((error, _)) => return Err(error),
+            Err((error, _)) => return Err(explain(&error)),
         }
     }
 }

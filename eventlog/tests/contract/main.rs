@@ -2,6 +2,7 @@
 //! Apache Kafka.
 
 mod cases;
+mod kafka_moves;
 mod kafka_only;
 mod kafka_security;
 mod kafka_topics;
