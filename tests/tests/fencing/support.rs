@@ -3,7 +3,9 @@
 
 use anyhow::{Context, Result, ensure};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
-use eventlog::{EventLog, Offset, OwnedPartition, ProcessorEvent, ProcessorMember, ReadLimit};
+use eventlog::{
+    EventLog, Offset, OwnedPartition, ProcessorEvent, ProcessorMember, ReadLimit, Stage,
+};
 use schemas::Topic;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +79,7 @@ impl Owner {
         let began = Instant::now();
         loop {
             // The directory of a process that has just ended is let go of by its last thread.
-            let mut member = match log.join_processors().await {
+            let mut member = match log.join_stage(Stage::Processor).await {
                 Ok(member) => member,
                 Err(error) => {
                     ensure!(began.elapsed() < PATIENCE, "{error}");
