@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long records come in.
-const LOAD: Duration = Duration::from_secs(12);
+/// How long guests stay at least.
+const STAY: Duration = Duration::from_secs(3);
 const FEED_PAUSE: Duration = Duration::from_millis(20);
 /// Until everything has been decided after the last record.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -43,14 +43,13 @@ async fn work(owned: &mut dyn OwnedPartition) -> Result<(), CommitError> {
     owned.commit(Commit { outputs, state_changes, next_offset: batch.next_offset }).await
 }
 
-/// Takes part until told to stop; how many partitions it was given.
-async fn member(process: Process, stop: impl Fn() -> bool) -> usize {
+/// Takes part until told to stop, and counts the partitions that it is given.
+async fn member(process: Process, given: Arc<AtomicU64>, stop: impl Fn() -> bool) {
     let mut owner = Owner::join(&process).await;
-    let mut given = 0;
     while !stop() {
         let before = owner.owned.len();
         owner.step(ROUND / 20).await;
-        given += owner.owned.len().saturating_sub(before);
+        given.fetch_add(owner.owned.len().saturating_sub(before) as u64, Ordering::AcqRel);
         let mut lost = Vec::new();
         for (partition, owned) in &mut owner.owned {
             match work(&mut **owned).await {
@@ -66,7 +65,6 @@ async fn member(process: Process, stop: impl Fn() -> bool) -> usize {
             }
         }
     }
-    given
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,11 +75,13 @@ async fn partitions_move_under_load_and_their_state_follows() {
     let is_over = Arc::new(AtomicBool::new(false));
     let stays = world.start("stays").await;
     let over = Arc::clone(&is_over);
-    let stays = tokio::spawn(member(stays, move || over.load(Ordering::Acquire)));
+    let stays = member(stays, Arc::default(), move || over.load(Ordering::Acquire));
+    let stays = tokio::spawn(stays);
+    let is_fed = Arc::new(AtomicBool::new(false));
+    let fed_enough = Arc::clone(&is_fed);
     let (log, count) = (Arc::clone(&feeder.log), Arc::clone(&fed));
     let feeding = tokio::spawn(async move {
-        let began = Instant::now();
-        while began.elapsed() < LOAD {
+        while !fed_enough.load(Ordering::Acquire) {
             for partition in 0..PARTITIONS {
                 let from = count[partition as usize].load(Ordering::Acquire);
                 let records = (from..from + 5).map(|n| record("", &format!("{partition}/{n}")));
@@ -91,16 +91,25 @@ async fn partitions_move_under_load_and_their_state_follows() {
             tokio::time::sleep(FEED_PAUSE).await;
         }
     });
-    // Two others come and go; one of them always with a directory that has a copy from before.
-    let mut given = 0;
+    // Two others come and go, one of them with a directory that has a copy from before. They stay
+    // until at least one of them was given something.
     for round in 0..3u32 {
-        let until = Instant::now() + LOAD / 4;
+        let (given, began) = (Arc::new(AtomicU64::new(0)), Instant::now());
         let guests = [world.start("guest").await, world.start(&format!("new-{round}")).await];
-        let guests = guests.map(|it| tokio::spawn(member(it, move || Instant::now() > until)));
+        let guests = guests.map(|process| {
+            let counted = Arc::clone(&given);
+            let stop = move || {
+                let has_moved = counted.load(Ordering::Acquire) > 0;
+                (has_moved && began.elapsed() > STAY) || began.elapsed() > PATIENCE
+            };
+            tokio::spawn(member(process, Arc::clone(&given), stop))
+        });
         for guest in guests {
-            given += guest.await.unwrap();
+            guest.await.unwrap();
         }
+        assert!(given.load(Ordering::Acquire) > 0, "no partition moved in round {round}");
     }
+    is_fed.store(true, Ordering::Release);
     feeding.await.unwrap();
     let total: u64 = fed.iter().map(|count| count.load(Ordering::Acquire)).sum();
     let began = Instant::now();
@@ -115,7 +124,6 @@ async fn partitions_move_under_load_and_their_state_follows() {
     }
     is_over.store(true, Ordering::Release);
     stays.await.unwrap();
-    assert!(given > 0, "no partition ever moved");
     for partition in 0..PARTITIONS {
         let decided = values(&read_all(&*feeder.log, Topic::Decisions, partition, 0).await);
         let count = fed[partition as usize].load(Ordering::Acquire);

@@ -1,7 +1,9 @@
 //! What only Kafka has: brokers that are away, topics that somebody else made, and a producer that
 //! another one fences.
 
-use crate::support::{LIMIT, Owner, PARTITIONS, Process, ROUND, World, read_all, record, values};
+use crate::support::{
+    LIMIT, Owner, PARTITIONS, PATIENT, Process, ROUND, World, read_all, record, values,
+};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{Commit, CommitError, OpenError, Stage};
 use rdkafka::ClientConfig;
@@ -119,7 +121,7 @@ async fn a_lost_copy_of_the_state_is_built_anew() {
     let owned = owner.owned.get_mut(&0).unwrap();
     assert_eq!(owned.next_offset(), 6);
     assert_eq!(owned.state().get(b"k").unwrap().unwrap(), "6");
-    assert_eq!(owned.read(LIMIT).await.unwrap().records[0].offset, 6);
+    assert_eq!(owned.read(PATIENT).await.unwrap().records[0].offset, 6);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Owned partitions: outputs, state and position as one.
 
-use crate::support::{LIMIT, Owner, PARTITIONS, Process, ROUND, World, read_all, record, values};
+use crate::support::{
+    LIMIT, Owner, PARTITIONS, PATIENT, Process, ROUND, World, read_all, record, values,
+};
 use eventlog::{Commit, CommitError, OwnedPartition, Stage};
 use schemas::Topic;
 use std::collections::BTreeSet;
@@ -40,7 +42,7 @@ pub async fn a_commit_holds_everything(world: &World) {
         let mut owner = Owner::joined_with_all(&process).await;
         let owned = owner.owned.get_mut(&0).unwrap();
         assert_eq!(owned.next_offset(), round * 2);
-        let batch = owned.read(LIMIT).await.unwrap();
+        let batch = owned.read(PATIENT).await.unwrap();
         assert_eq!(batch.records[0].offset, round * 2);
         for step in 1..=2 {
             let next = round * 2 + step;
@@ -144,7 +146,7 @@ pub async fn reopening_gives_what_was_committed(world: &World) {
     assert_eq!((new.next_offset(), get(&**new, "k")), (4, Some("1".to_string())));
     let late = old.commit(commit("late", &[("k", Some("late"))], 5)).await;
     assert!(matches!(late, Err(CommitError::Fenced(_))), "{late:?}");
-    assert_eq!(new.read(LIMIT).await.unwrap().records[0].offset, 4);
+    assert_eq!(new.read(PATIENT).await.unwrap().records[0].offset, 4);
     new.commit(commit("2", &[("k", Some("2"))], 5)).await.unwrap();
     assert_eq!(decisions(&process).await, ["1", "2"]);
 }

@@ -24,6 +24,8 @@ pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Rounds of waiting before a test gives up; each takes [`ROUND`] at most.
 const ROUNDS: u32 = 300;
 pub const ROUND: Duration = Duration::from_millis(200);
+/// For records that are certain to come, on however busy a machine.
+pub const PATIENT: ReadLimit = ReadLimit { wait: Duration::from_secs(10), ..LIMIT };
 pub const LIMIT: ReadLimit = ReadLimit { records: 1_000, bytes: 8 << 20, wait: ROUND };
 
 enum Kind {
