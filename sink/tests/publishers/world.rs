@@ -120,10 +120,12 @@ impl World {
         let mut records = Vec::new();
         for document in documents {
             let version = self.version;
-            records.push(ConfigRecord::Document(ConfigDocument { version, document }));
+            records.push(ConfigRecord::Document(ConfigDocument { version, apply: None, document }));
         }
         let applied_at = UnixMillis(self.now());
         records.push(ConfigRecord::Marker(ConfigMarker {
+            apply: None,
+            base: None,
             version: self.version,
             documents: count,
             applied_at,
