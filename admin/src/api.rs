@@ -232,8 +232,19 @@ impl Api {
             now: self.now(),
         };
         let facts = story::fetch(&sources, id, query.text("tz")).await?;
-        let story = story::tell(&facts);
-        Ok(json!({ "facts": value(&facts)?, "story": value(&story)?, "text": story.text() }))
+        let mut story = story::tell(&facts);
+        let told = match facts.click_id.is_empty() {
+            true => Vec::new(),
+            false => story::told::fetch(&self.warehouse, &facts.click_id).await?,
+        };
+        if let Some(paragraph) = story::told::paragraph(&told, &facts.time_zone) {
+            // Before the last one, which states the zone.
+            let last = story.paragraphs.len().saturating_sub(1);
+            story.paragraphs.insert(last, paragraph);
+        }
+        Ok(
+            json!({ "facts": value(&facts)?, "deliveries": value(&told)?, "story": value(&story)?, "text": story.text() }),
+        )
     }
 
     async fn approve(&self, id: &str, request: Request<Incoming>) -> Result<Value, Error> {

@@ -7,6 +7,7 @@ mod fetch;
 pub mod tell;
 #[cfg(test)]
 mod tests;
+pub mod told;
 
 pub use facts::Facts;
 pub use fetch::{Sources, fetch};
