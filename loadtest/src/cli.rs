@@ -88,7 +88,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "IP:PORT")]
     pub connect: Vec<SocketAddr>,
 
-    /// Send a postback that got a 5xx or no answer again, up to so many times, as trackers do.
+    /// Send a postback that got a 5xx or no answer again, up to so many times, as trackers do; over
+    /// as many further connections.
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(0..=RESEND_MAX))]
     pub resend: u32,

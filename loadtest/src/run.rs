@@ -24,8 +24,6 @@ use tokio::time::Instant;
 
 /// How often the bar moves, and the ledger is written out.
 const TICK: Duration = Duration::from_millis(200);
-/// For so many connections there is a further one that sends again.
-const SENDERS_A_RESENDER: u64 = 4;
 
 /// A run whose arguments fit each other.
 pub struct Plan {
@@ -127,7 +125,8 @@ pub async fn send<C: Connect>(shared: &Arc<Shared>, connect: C, connections: u64
     }
     let mut again = JoinSet::new();
     if shared.resends.is_on() {
-        for _ in 0..connections.div_ceil(SENDERS_A_RESENDER) {
+        // As many again: what has piled up must not wait behind what is new, nor hold it up.
+        for _ in 0..connections {
             let (shared, connect) = (Arc::clone(shared), connect.clone());
             again.spawn(async move { resend::work(&shared, connect).await });
         }

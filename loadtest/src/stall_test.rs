@@ -3,7 +3,7 @@
 //! in memory, so that nothing else on the machine plays a part.
 
 use crate::connection::Connect;
-use crate::mix::Mix;
+use crate::mix::{Kind, Mix};
 use crate::pool::Pool;
 use crate::record::{Ending, Recorder};
 use crate::request::Links;
@@ -16,8 +16,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::DuplexStream;
@@ -62,26 +63,31 @@ struct Case {
     timeout_ms: u64,
 }
 
-async fn run(case: &Case) -> Recorder {
+fn shared(case: &Case, mix: &str, resends: Resends) -> Arc<Shared> {
     let start = Instant::now();
     let duration = Duration::from_secs(case.duration_s);
     let event = "http://h/p?signature=s&cnv_event_id=e";
-    let shared = Arc::new(Shared {
+    Arc::new(Shared {
         links: Links {
             tracking: vec![Template::parse("link", "http://h/c/x").unwrap()],
             postbacks: vec![Template::parse_postback(event, None).unwrap()],
             click_id_parameter: None,
         },
-        mix: "click=1".parse::<Mix>().unwrap(),
+        mix: mix.parse::<Mix>().unwrap(),
         seed: 1,
         timeout: Duration::from_millis(case.timeout_ms),
         schedule: Schedule::new(start, Pace::Rate(case.rate), duration, u64::MAX),
         pool: Mutex::new(Pool::default()),
         recorder: Mutex::new(Recorder::new()),
         ledger: None,
-        resends: Resends::new(0, Duration::ZERO),
+        resends,
         stopped: AtomicBool::new(false),
-    });
+    })
+}
+
+async fn run(case: &Case) -> Recorder {
+    let start = Instant::now();
+    let shared = shared(case, "click=1", Resends::new(0, Duration::ZERO));
     let from = start + Duration::from_millis(case.stall_from_ms);
     let server = Stalling { from, until: from + Duration::from_millis(case.stall_ms) };
     send(&shared, server, case.connections).await.unwrap();
@@ -158,4 +164,81 @@ async fn a_dead_target_ends_the_run_and_is_not_left_out() {
     assert_eq!(recorder.all.ended(Ending::AsExpected), 500);
     assert!(recorder.all.ended(Ending::Unsent) > 450);
     assert!(recorder.all.latency_micros.value_at_quantile(0.75) > 2_000_000);
+}
+
+/// Answers clicks, and postbacks with 503 until a point in time; remembers what it accepted.
+#[derive(Clone)]
+struct Away {
+    until: Instant,
+    clicks: Arc<AtomicU64>,
+    accepted: Arc<Mutex<BTreeMap<String, u32>>>,
+}
+
+impl Connect for Away {
+    type Stream = DuplexStream;
+
+    async fn connect(&self) -> std::io::Result<DuplexStream> {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let this = self.clone();
+        let answer = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let this = this.clone();
+            async move {
+                let path = request.uri().to_string();
+                let (status, location, body) = if path.starts_with("/c/") {
+                    let number = this.clicks.fetch_add(1, Ordering::SeqCst);
+                    (302, format!("https://app.test/?id={number:060}"), String::new())
+                } else if Instant::now() < this.until {
+                    (503, String::new(), String::new())
+                } else {
+                    let mut accepted = this.accepted.lock().unwrap();
+                    let id = accepted.len();
+                    *accepted.entry(path).or_default() += 1;
+                    let body = format!("{{\"postback_id\":\"0198c0de-0000-7000-8000-{id:012}\"}}");
+                    (200, String::new(), body)
+                };
+                let answer = hyper::Response::builder().status(status).header("location", location);
+                Ok::<_, Infallible>(answer.body(Full::<Bytes>::from(body)).unwrap())
+            }
+        });
+        tokio::spawn(async move {
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(theirs), answer)
+                .await;
+        });
+        Ok(ours)
+    }
+}
+
+/// Everything that was sent while the target took nothing is accepted in the end, once.
+#[tokio::test(start_paused = true)]
+async fn what_was_not_taken_is_sent_again_until_it_is() {
+    let case = Case {
+        rate: 20,
+        duration_s: 10,
+        connections: 3,
+        stall_from_ms: 0,
+        stall_ms: 0,
+        timeout_ms: 2000,
+    };
+    let outage = Duration::from_secs(30);
+    let server =
+        Away { until: Instant::now() + outage, clicks: Arc::default(), accepted: Arc::default() };
+    let again = Resends::new(50, Duration::from_millis(500));
+    let shared = shared(&case, "click=1,valid=1", again);
+    send(&shared, server.clone(), case.connections).await.unwrap();
+    let recorder = lock(&shared.recorder).clone();
+    let sent = recorder.kinds[Kind::Valid.index()].total();
+    let accepted = server.accepted.lock().unwrap().clone();
+    assert!(sent > 50 && recorder.resent > sent, "{sent} {}", recorder.resent);
+    assert_eq!((recorder.resent_accepted, recorder.given_up), (sent, 0));
+    assert_eq!(accepted.len() as u64, sent, "each click's postback was another one");
+    assert!(accepted.values().all(|times| *times == 1), "{accepted:?}");
+    assert_eq!(shared.resends.open(), 0);
+
+    // Who gives up too soon says so.
+    let impatient = Resends::new(2, Duration::from_millis(500));
+    let shared = self::shared(&case, "click=1,valid=1", impatient);
+    let server = Away { until: Instant::now() + outage, ..server };
+    send(&shared, server, case.connections).await.unwrap();
+    assert!(lock(&shared.recorder).given_up > 0);
 }

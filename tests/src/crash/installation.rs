@@ -320,6 +320,17 @@ impl Installation {
         }
     }
 
+    /// The folders of ClickHouse's tables.
+    #[must_use]
+    pub fn tables(&self) -> Vec<PathBuf> {
+        let store = self.directory.join("warehouse-data/clickhouse/engine/store");
+        let inside = |folder: PathBuf| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        inside(store).into_iter().flat_map(inside).collect()
+    }
+
     /// Runs a `gokart` command against the admin API, and gives what it printed as JSON.
     pub fn ask(&self, arguments: &[&str]) -> Result<serde_json::Value> {
         let admin = format!("http://{}", self.address(Member::Admin, ADMIN_PORT));
