@@ -8,6 +8,7 @@ use crate::apply::publish::{ApplyRequest, apply};
 use crate::by_hand::{DecisionRequest, decide};
 use crate::config::{BODY_BYTES_MAX, BODY_TIMEOUT, PublicUrl};
 use crate::deliveries;
+use crate::erase::{ErasureRequest, erase};
 use crate::error::Error;
 use crate::feed::Seen;
 use crate::links;
@@ -102,6 +103,7 @@ impl Api {
             Endpoint::Explain => self.explain(id, &query).await?,
             Endpoint::Approve => self.approve(id, request).await?,
             Endpoint::Reject => self.reject(id, request).await?,
+            Endpoint::Erase => self.erase(request).await?,
         };
         Ok(json_reply(&value))
     }
@@ -259,6 +261,11 @@ impl Api {
             return Err(Error::bad_request("over_limit: only belongs to an approval"));
         }
         self.decide(id, CommandKind::Reject, &asked.reason).await
+    }
+
+    async fn erase(&self, request: Request<Incoming>) -> Result<Value, Error> {
+        let asked: ErasureRequest = body(request).await?;
+        value(&erase(&*self.log, &self.warehouse, &self.keyring, asked, self.now()).await?)
     }
 
     async fn decide(&self, id: &str, kind: CommandKind, reason: &str) -> Result<Value, Error> {

@@ -22,6 +22,8 @@ pub const QUERY_MEMORY_BYTES_MAX: u64 = 1 << 30;
 pub const RESULT_ROWS_MAX: u64 = 1_000_000;
 /// How long a decision by hand may take until it shows.
 pub const DECISION_WAIT: Duration = Duration::from_secs(20);
+/// How long an erasure may take until its caller is told that it is still under way.
+pub const ERASURE_WAIT: Duration = Duration::from_secs(45);
 /// How long an apply may take until this process sees it in force.
 pub const APPLY_WAIT: Duration = Duration::from_secs(20);
 

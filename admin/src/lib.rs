@@ -7,6 +7,7 @@ pub mod apply;
 pub mod by_hand;
 pub mod config;
 pub mod deliveries;
+pub mod erase;
 mod error;
 mod feed;
 pub mod links;

@@ -11,3 +11,4 @@ pub mod measure;
 pub mod process;
 pub mod render;
 pub mod results;
+pub mod warehouse;

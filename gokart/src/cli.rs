@@ -114,6 +114,7 @@ mod tests {
                 "deliveries",
                 "publisher-postback",
                 "refused",
+                "erase",
                 "migrate",
             ]
         );

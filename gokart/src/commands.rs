@@ -4,6 +4,7 @@
 mod apply;
 mod by_hand;
 mod deliveries;
+mod erase;
 mod explain;
 mod funnel;
 mod links;
@@ -95,6 +96,7 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
         Ask::Deliveries(it) => deliveries::deliveries(&it).await,
         Ask::PublisherPostback(it) => deliveries::publisher_postback(&it).await,
         Ask::Refused(it) => list::refused(&it).await,
+        Ask::Erase(it) => erase::run(&it).await,
         Ask::Migrate(it) => migrate::run(&it).await,
     };
     match done {

@@ -147,6 +147,14 @@ impl Keyring {
         *first
     }
 
+    /// Stands for a value that was erased, in base64url: whoever has the value and the oldest key can
+    /// show that it was, and nobody else can find the value.
+    #[must_use]
+    pub fn erasure_hash(&self, kind: &str, value: &str) -> String {
+        let parts = [b"erasure".as_slice(), kind.as_bytes(), value.as_bytes()];
+        base64url::encode(&*derive(&self.keys[0].secret, &parts))
+    }
+
     /// The value of `gk_test` that makes a share's tracking link a test link.
     #[must_use]
     pub fn test_link_signature(&self, share: &ShareId) -> String {

@@ -8,6 +8,7 @@ pub mod click;
 pub mod codec;
 pub mod decision;
 pub mod decision_view;
+pub mod erasure;
 pub mod ids;
 pub mod input;
 pub mod link;
@@ -31,6 +32,7 @@ pub use decision::{
     CommandEffect, CommandOutcome, Conversion, ConversionStatus, Decision, PostbackOutcome,
 };
 pub use decision_view::{ConversionView, FlagsView, PostbackOutcomeView, SubIdsView};
+pub use erasure::{Erasure, ErasureKind};
 pub use ids::{
     AdvertiserId, ConversionId, ConversionIdView, EventId, IdError, OfferId, PostbackId,
     PublisherId, ShareId, TenantId,

@@ -29,6 +29,7 @@ pub const FILES: &[SqlFile] = &[
     sql_file!(5, "0005_dead_letters.sql"),
     sql_file!(6, "0006_commands.sql"),
     sql_file!(7, "0007_deliveries.sql"),
+    sql_file!(8, "0008_erasures.sql"),
 ];
 
 /// How long the rows of some tables are kept, unless an operator says otherwise.
@@ -88,6 +89,23 @@ pub const KEEPING: &[Keeping] = &[
         time_column: "found_at",
         default_days: Some(90),
         least_days: 1,
+        is_partitioned: false,
+    },
+    Keeping {
+        name: "erasures",
+        tables: &["erasures"],
+        time_column: "requested_at",
+        default_days: None,
+        least_days: 400,
+        is_partitioned: false,
+    },
+    Keeping {
+        // Clicks live on in their ids, for as long as advertisers send them back.
+        name: "erased_clicks",
+        tables: &["erased_clicks"],
+        time_column: "erased_at",
+        default_days: None,
+        least_days: 400,
         is_partitioned: false,
     },
     Keeping {

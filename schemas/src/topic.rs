@@ -36,10 +36,12 @@ pub enum Topic {
     Deliveries,
     /// The deliverer's changelog; on Kafka only.
     DeliveryState,
+    /// Requests to erase what is personal.
+    Erasures,
 }
 
 impl Topic {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Clicks,
         Self::Postbacks,
         Self::Decisions,
@@ -50,6 +52,7 @@ impl Topic {
         Self::DeadLetters,
         Self::Deliveries,
         Self::DeliveryState,
+        Self::Erasures,
     ];
 
     #[must_use]
@@ -65,6 +68,7 @@ impl Topic {
             Self::DeadLetters => "dead-letters",
             Self::Deliveries => "deliveries",
             Self::DeliveryState => "delivery-state",
+            Self::Erasures => "erasures",
         }
     }
 
@@ -79,7 +83,8 @@ impl Topic {
             | Self::Decisions
             | Self::Refused
             | Self::DeadLetters
-            | Self::Deliveries => Kind::Retention,
+            | Self::Deliveries
+            | Self::Erasures => Kind::Retention,
         }
     }
 
@@ -88,7 +93,11 @@ impl Topic {
     #[must_use]
     pub const fn partitions(self, partitions: u32) -> u32 {
         match self {
-            Self::Config | Self::Availability | Self::Refused | Self::DeadLetters => 1,
+            Self::Config
+            | Self::Availability
+            | Self::Refused
+            | Self::DeadLetters
+            | Self::Erasures => 1,
             Self::Clicks
             | Self::Postbacks
             | Self::Decisions

@@ -5,13 +5,19 @@ use crate::plan::{OffsetRange, Source};
 use eventlog::{Batch, Offset, StoredRecord};
 use schemas::decision::CommandOutcome;
 use schemas::{
-    Click, Conversion, DeadLetter, Decision, DecodeError, DeliveryAttempt, PostbackOutcome,
+    Click, Conversion, DeadLetter, Decision, DecodeError, DeliveryAttempt, Erasure, PostbackOutcome,
     Refusal, Topic, UnixMillis, codec,
 };
 
 /// The topics that end up in ClickHouse.
-pub const TOPICS: [Topic; 5] =
-    [Topic::Clicks, Topic::Decisions, Topic::Refused, Topic::DeadLetters, Topic::Deliveries];
+pub const TOPICS: [Topic; 6] = [
+    Topic::Clicks,
+    Topic::Decisions,
+    Topic::Refused,
+    Topic::DeadLetters,
+    Topic::Deliveries,
+    Topic::Erasures,
+];
 /// Bytes of a record that a dead letter keeps; twice as many digits.
 const DEAD_LETTER_BYTES_MAX: usize = 64 * 1024;
 
@@ -39,6 +45,8 @@ pub struct Rows {
     pub refused: Vec<Placed<Refusal>>,
     pub dead_letters: Vec<Placed<DeadLetter>>,
     pub deliveries: Vec<Placed<DeliveryAttempt>>,
+    /// To be carried out once the rows are in.
+    pub erasures: Vec<Erasure>,
     /// Records that could not be read: to be written to the topic `dead-letters`.
     pub broken: Vec<DeadLetter>,
 }
@@ -59,7 +67,7 @@ impl Rows {
     /// Nothing to insert and nothing to report.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && self.broken.is_empty()
+        self.len() == 0 && self.broken.is_empty() && self.erasures.is_empty()
     }
 
     /// Adds the rows that follow.
@@ -71,6 +79,7 @@ impl Rows {
         self.refused.append(&mut other.refused);
         self.dead_letters.append(&mut other.dead_letters);
         self.deliveries.append(&mut other.deliveries);
+        self.erasures.append(&mut other.erasures);
         self.broken.append(&mut other.broken);
     }
 }
@@ -120,6 +129,7 @@ fn push(rows: &mut Rows, place: Place, value: &[u8]) -> Result<(), DecodeError> 
         Topic::DeadLetters => {
             rows.dead_letters.push(Placed { place, message: codec::decode(value)? });
         }
+        Topic::Erasures => rows.erasures.push(codec::decode(value)?),
         Topic::Decisions => {
             // What is asked of the deliverer is no row until it is tried.
             let Decision { postback, command, conversions, deliveries: _ } = codec::decode(value)?;

@@ -45,7 +45,7 @@ impl Flusher {
         plan: &Plan,
         chunks: Vec<Chunk>,
     ) -> Result<Flushed, Error> {
-        let rows = in_log_order(chunks);
+        let mut rows = in_log_order(chunks);
         let begun = Instant::now();
         if !rows.is_empty() {
             match self.commit(membership, plan.written_down()).await? {
@@ -53,6 +53,7 @@ impl Flusher {
                 other => return Ok(other),
             }
             let stored = async {
+                self.store.anonymise(&mut rows).await;
                 self.store.put(plan, &rows).await;
                 Ok(())
             };
@@ -75,7 +76,9 @@ impl Flusher {
             for (&source, &range) in &plan.ranges {
                 chunks.push(read_range(&*self.store.log, &self.store.clock, source, range).await?);
             }
-            self.store.put_again(plan, in_log_order(chunks)).await;
+            let mut rows = in_log_order(chunks);
+            self.store.anonymise(&mut rows).await;
+            self.store.put_again(plan, rows).await;
             Ok(())
         };
         if let Interruption::Yes(how) = self.guard(membership, plan, work).await? {
@@ -159,6 +162,8 @@ mod tests {
     use super::*;
     use crate::client::insert_client;
     use crate::config::ClickHouseConfig;
+    use crate::erase::Eraser;
+    use crate::erased::Erased;
     use crate::measure::Progress;
     use crate::plan::OffsetRange;
     use eventlog::EventLog;
@@ -178,7 +183,8 @@ mod tests {
         membership.poll(Duration::ZERO).await.unwrap();
         log.set_faults(Faults { commit_lost, ..Faults::default() });
         let client = insert_client(&ClickHouseConfig::new("http://127.0.0.1:1"));
-        let store = Store { client, log, clock: Clock::manual(0) };
+        let (eraser, erased) = (Eraser::new(&client, None), Erased::default());
+        let store = Store { client, eraser, erased, log, clock: Clock::manual(0) };
         let shutdown = Shutdown::new();
         shutdown.trigger();
         let flusher = Flusher { store, shutdown, drain_timeout: Duration::ZERO };

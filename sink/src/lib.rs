@@ -5,13 +5,16 @@
 //! [`flush`] writes the plan down, has [`store`] and [`insert`] put the rows ([`rows`]) into their
 //! tables under the plan's token, and commits the offsets; after a crash [`recovery`] finds the
 //! plan, the same rows go again with the same token, and [`kept`] looks whether they are there. The
-//! tables come from [`migrate`].
+//! tables come from [`migrate`]. A request for erasure is carried out by [`erase`], and [`erased`] keeps
+//! what it was about from coming back.
 
 pub mod backoff;
 pub mod client;
 pub mod config;
 pub mod ddl;
 pub mod decode;
+pub mod erase;
+pub mod erased;
 pub mod error;
 pub mod flush;
 pub mod insert;

@@ -4,6 +4,8 @@ use crate::backoff::Backoff;
 use crate::client::insert_client;
 use crate::config::{FlushLimits, SinkConfig};
 use crate::decode::{Chunk, TOPICS};
+use crate::erase::Eraser;
+use crate::erased::Erased;
 use crate::error::Error;
 use crate::flush::{Flushed, Flusher};
 use crate::measure::{Progress, Watch};
@@ -50,8 +52,16 @@ pub async fn run(
     );
     let progress = Progress::default();
     let _watch = Watch::start(Arc::clone(&log), Arc::clone(&progress), clock.clone());
+    let client = insert_client(&config.clickhouse);
+    let eraser = Eraser::new(&client, config.clickhouse.cluster.as_deref());
+    let erased = Erased::default();
+    // Before the first row, what was erased has to be known.
+    let _following = tokio::select! {
+        following = erased.follow(client.clone(), Arc::clone(&log)) => following,
+        () = shutdown.wait() => return Ok(()),
+    };
     let flusher = Flusher {
-        store: Store { client: insert_client(&config.clickhouse), log, clock },
+        store: Store { client, eraser, erased, log, clock },
         shutdown,
         drain_timeout: config.drain_timeout,
     };

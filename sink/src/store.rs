@@ -1,7 +1,10 @@
 //! A plan's rows into all their tables, and what cannot go there into the topic `dead-letters`.
 
 use crate::backoff::Backoff;
+use crate::client::problem;
 use crate::decode::{Place, Placed, Rows, dead_letter};
+use crate::erase::Eraser;
+use crate::erased::{Erased, hex, unhex};
 use crate::insert::{Refused, insert};
 use crate::kept::missing;
 use crate::plan::Plan;
@@ -27,11 +30,27 @@ const READ_AGAIN_WAIT: Duration = Duration::from_secs(1);
 /// Where rows end up.
 pub struct Store {
     pub client: Client,
+    pub eraser: Eraser,
+    pub erased: Erased,
     pub log: Arc<dyn EventLog>,
     pub clock: Clock,
 }
 
 impl Store {
+    /// Takes what is personal out of the rows of erased clicks.
+    pub async fn anonymise(&self, rows: &mut Rows) {
+        let found = self.erased.apply(rows);
+        let found: Vec<String> = found.iter().map(hex).collect();
+        let mut backoff = Backoff::default();
+        while let Err(error) = self.eraser.remember(&found).await {
+            metrics::counter!("gokart_sink_retries_total", "what" => "erasures").increment(1);
+            let problem = problem(&error);
+            tracing::warn!(problem, "erased clicks cannot be remembered; trying again");
+            backoff.wait().await;
+        }
+        self.erased.add(found.iter().filter_map(|hash| unhex(hash)));
+    }
+
     /// Comes back when every row is in its table or is a durable dead letter. May be repeated with
     /// the same plan and rows, from the start, at any time.
     pub async fn put(&self, plan: &Plan, rows: &Rows) {
@@ -55,6 +74,9 @@ impl Store {
             insert(client, &dead_letters, &rows.dead_letters),
             insert(client, &deliveries, &rows.deliveries),
         );
+        for erasure in &rows.erasures {
+            self.eraser.carry_out(erasure, &self.erased, &self.clock).await;
+        }
         for letters in rows.broken.chunks(DEAD_LETTERS_PER_APPEND) {
             self.bury("unreadable", letters).await;
         }

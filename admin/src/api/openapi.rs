@@ -117,6 +117,16 @@ fn body(endpoint: Endpoint) -> Option<Value> {
                 "over_limit": { "type": "boolean" },
             },
         }),
+        Endpoint::Erase => json!({
+            "type": "object",
+            "required": ["kind", "value", "requested_by", "reason"],
+            "properties": {
+                "kind": { "type": "string", "description": "click, or sub1 to sub15" },
+                "value": { "type": "string" },
+                "requested_by": { "type": "string" },
+                "reason": { "type": "string" },
+            },
+        }),
         _ => return None,
     };
     Some(json!({ "application/json": { "schema": schema } }))

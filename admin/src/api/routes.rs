@@ -29,6 +29,7 @@ pub enum Endpoint {
     Explain,
     Approve,
     Reject,
+    Erase,
 }
 
 /// One route.
@@ -54,7 +55,8 @@ impl Route {
             | Endpoint::OpenApi
             | Endpoint::Apply
             | Endpoint::Approve
-            | Endpoint::Reject => Vec::new(),
+            | Endpoint::Reject
+            | Endpoint::Erase => Vec::new(),
             Endpoint::PostbackUrl => vec![
                 Parameter::text("advertiser", "The advertiser's id.").required(),
                 Parameter::flag("reveal", "Show the credentials in full."),
@@ -189,6 +191,13 @@ pub fn all() -> Vec<Route> {
             Method::POST,
             "conversions/{id}/reject",
             "Makes a conversion Rejected by hand.",
+        ),
+        route(
+            Endpoint::Erase,
+            "erase",
+            Method::POST,
+            "erase",
+            "Takes what is personal about some clicks out of all tables.",
         ),
     ];
     routes.extend(Kind::ALL.into_iter().map(|kind| {

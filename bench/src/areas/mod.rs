@@ -1,6 +1,7 @@
 //! What is measured: one module an area.
 
 mod log;
+mod sink;
 
 use crate::context::Context;
 use crate::results::Line;
@@ -12,8 +13,10 @@ pub struct Area {
     pub about: &'static str,
 }
 
-pub const ALL: &[Area] =
-    &[Area { name: "log", about: "commits to the embedded log against plain writes with fsync" }];
+pub const ALL: &[Area] = &[
+    Area { name: "log", about: "commits to the embedded log against plain writes with fsync" },
+    Area { name: "sink", about: "rows into ClickHouse against ClickHouse reading its own files" },
+];
 
 /// Measures one area.
 ///
@@ -23,6 +26,7 @@ pub const ALL: &[Area] =
 pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
     match name {
         "log" => log::measure(context).await,
+        "sink" => sink::measure(context).await,
         other => bail!("no module measures {other:?}"),
     }
 }

@@ -72,6 +72,8 @@ impl RetentionTable {
             Topic::Config | Topic::Availability | Topic::ProcessorState | Topic::DeliveryState => {
                 None
             }
+            // A request is kept as long as what it is about.
+            Topic::Erasures => Some(self.decisions),
         }
     }
 }

@@ -22,6 +22,7 @@ pub const fn topic_code(topic: Topic) -> u8 {
         Topic::DeadLetters => 7,
         Topic::Deliveries => 8,
         Topic::DeliveryState => 9,
+        Topic::Erasures => 10,
     }
 }
 

@@ -51,10 +51,81 @@ pub enum Ask {
     /// List requests whose credentials did not match, redacted.
     #[command(after_long_help = "Example:\n  gokart refused --tenant brownboots --limit 20")]
     Refused(Refused),
+    /// Take what is personal about some clicks out of all tables; money stays as it is.
+    #[command(after_long_help = "Example:\n  \
+        gokart erase --sub1 user-4711 --by \"privacy desk\" --reason \"the user asked for it\"")]
+    Erase(Erase),
     /// Bring ClickHouse's tables up to date.
     #[command(after_long_help = "Example:\n  gokart migrate --clickhouse http://clickhouse:8123 \
         --table-retention clicks=180d,postbacks=forever")]
     Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(false))]
+pub struct Erase {
+    /// The click with this id.
+    #[arg(
+        long,
+        env = "GOKART_CLICK",
+        value_name = "GK_CLICK_ID",
+        hide_env_values = true,
+        group = "what"
+    )]
+    pub click: Option<String>,
+    #[command(flatten)]
+    pub subs: SubIds,
+    /// Who asks for it; kept.
+    #[arg(long, env = "GOKART_BY", value_name = "TEXT")]
+    pub by: String,
+    /// Why; kept.
+    #[arg(long, env = "GOKART_REASON", value_name = "TEXT")]
+    pub reason: String,
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+macro_rules! sub_ids {
+    ($($number:literal $name:ident $variable:literal,)*) => {
+        /// One flag for each sub-id.
+        #[derive(Debug, Args)]
+        pub struct SubIds {
+            $(
+                #[doc = concat!("Every click up to now with this ", stringify!($name), ".")]
+                #[arg(long, env = $variable, value_name = "VALUE", hide_env_values = true, group = "what")]
+                pub $name: Option<String>,
+            )*
+        }
+
+        impl SubIds {
+            /// The one that was given, with its number.
+            pub fn given(&self) -> Option<(u8, &str)> {
+                [$(($number, &self.$name),)*]
+                    .into_iter()
+                    .find_map(|(number, value)| Some((number, value.as_deref()?)))
+            }
+        }
+    };
+}
+
+sub_ids! {
+    1 sub1 "GOKART_SUB1",
+    2 sub2 "GOKART_SUB2",
+    3 sub3 "GOKART_SUB3",
+    4 sub4 "GOKART_SUB4",
+    5 sub5 "GOKART_SUB5",
+    6 sub6 "GOKART_SUB6",
+    7 sub7 "GOKART_SUB7",
+    8 sub8 "GOKART_SUB8",
+    9 sub9 "GOKART_SUB9",
+    10 sub10 "GOKART_SUB10",
+    11 sub11 "GOKART_SUB11",
+    12 sub12 "GOKART_SUB12",
+    13 sub13 "GOKART_SUB13",
+    14 sub14 "GOKART_SUB14",
+    15 sub15 "GOKART_SUB15",
 }
 
 /// How to reach the admin API.
