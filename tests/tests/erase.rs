@@ -18,8 +18,8 @@ async fn what_was_erased_is_nowhere_and_money_stays() -> Result<()> {
     let link = format!("?sub1={USER}&sub2=source-9");
     let erased = stack.click(OFFER, PUBLISHER, &link).await?;
     let other = stack.click(OFFER, PUBLISHER, "?sub1=somebody-else").await?;
-    for click in [&erased, &other] {
-        let event = format!("cnv_event_id=Install&gk_click_id={click}&idfa={USER}");
+    for (click, user) in [(&erased, USER), (&other, "somebody-else")] {
+        let event = format!("cnv_event_id=Install&gk_click_id={click}&idfa={user}");
         ensure!(stack.postback(&path, &event).await?.status == 200);
         stack.decided(click, 1).await?;
     }
