@@ -43,6 +43,7 @@ pub struct ErasureReport {
     pub clicks: u64,
     pub postbacks: u64,
     pub conversions: u64,
+    pub deliveries: u64,
     pub refused: u64,
     pub dead_letters: u64,
 }
@@ -53,6 +54,7 @@ struct Done {
     clicks: u64,
     postbacks: u64,
     conversions: u64,
+    deliveries: u64,
     refused: u64,
     dead_letters: u64,
 }
@@ -95,6 +97,7 @@ pub async fn erase(
         clicks: count(|it| it.clicks),
         postbacks: count(|it| it.postbacks),
         conversions: count(|it| it.conversions),
+        deliveries: count(|it| it.deliveries),
         refused: count(|it| it.refused),
         dead_letters: count(|it| it.dead_letters),
         completed_at: done.map(|it| it.completed_at),
@@ -124,7 +127,7 @@ fn check(asked: &ErasureRequest) -> Result<(), Error> {
 /// Waits for the sink's record; none when it takes longer.
 async fn done(warehouse: &Warehouse, id: Uuid) -> Result<Option<Done>, Error> {
     const SQL: &str = "SELECT formatDateTime(completed_at, '%Y-%m-%dT%H:%i:%SZ', 'UTC') AS completed_at, clicks, \
-        postbacks, conversions, refused, dead_letters FROM erasures_unique WHERE erasure_id = {id:UUID}";
+        postbacks, conversions, deliveries, refused, dead_letters FROM erasures_unique WHERE erasure_id = {id:UUID}";
     let deadline = tokio::time::Instant::now() + ERASURE_WAIT;
     loop {
         let found = warehouse.rows(Question::new(SQL).bind("id", id)).await?;

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS erasures {on_cluster}
     clicks                        UInt64,
     postbacks                     UInt64,
     conversions                   UInt64,
+    deliveries                    UInt64,
     refused                       UInt64,
     dead_letters                  UInt64
 )
@@ -28,7 +29,8 @@ CREATE VIEW IF NOT EXISTS erasures_unique {on_cluster} AS
 SELECT
     erasure_id, any(requested_at) AS requested_at, any(requested_by) AS requested_by, any(reason) AS reason,
     any(kind) AS kind, any(value_hash) AS value_hash, max(e.completed_at) AS completed_at, sum(e.clicks) AS clicks,
-    sum(e.postbacks) AS postbacks, sum(e.conversions) AS conversions, sum(e.refused) AS refused,
+    sum(e.postbacks) AS postbacks, sum(e.conversions) AS conversions,
+    sum(e.deliveries) AS deliveries, sum(e.refused) AS refused,
     sum(e.dead_letters) AS dead_letters
 FROM (SELECT * FROM erasures FINAL) AS e
 GROUP BY erasure_id;

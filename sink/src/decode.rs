@@ -5,8 +5,8 @@ use crate::plan::{OffsetRange, Source};
 use eventlog::{Batch, Offset, StoredRecord};
 use schemas::decision::CommandOutcome;
 use schemas::{
-    Click, Conversion, DeadLetter, Decision, DecodeError, DeliveryAttempt, Erasure, PostbackOutcome,
-    Refusal, Topic, UnixMillis, codec,
+    Click, Conversion, DeadLetter, Decision, DecodeError, DeliveryAttempt, Erasure,
+    PostbackOutcome, Refusal, Topic, UnixMillis, codec,
 };
 
 /// The topics that end up in ClickHouse.

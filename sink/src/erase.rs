@@ -25,12 +25,16 @@ const REFUSED_CHARS: usize = 32;
 /// What stands instead of a click's id, as [`crate::erased::pseudonym`] makes it.
 const PSEUDONYM: &str = "concat('erased-', substring(lower(hex(SHA256(click_id))), 1, 32))";
 
+/// The same, but for a row that has its pseudonym already.
+const RENAMED: &str = "if(startsWith(click_id, 'erased-'), click_id, concat('erased-', substring(lower(hex(SHA256(click_id))), 1, 32)))";
+
 /// Rows that were changed or removed, by table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub clicks: u64,
     pub postbacks: u64,
     pub conversions: u64,
+    pub deliveries: u64,
     pub refused: u64,
     pub dead_letters: u64,
 }
@@ -130,8 +134,7 @@ impl Eraser {
         erased.add(hashes);
         let among = format!("click_id IN ({})", literals(clicks));
         counts.clicks += self.replace_clicks(&among).await?;
-        let update =
-            format!("click_id = if(startsWith(click_id, 'erased-'), click_id, {PSEUDONYM})");
+        let update = format!("click_id = {RENAMED}");
         let rows = self.rows("postbacks", "postback_id", "received_at", &among).await?;
         self.change(
             "postbacks",
@@ -151,6 +154,10 @@ impl Eraser {
                 counts.conversions += rows.len() as u64;
             }
         }
+        let update = format!("UPDATE click_id = {RENAMED}");
+        let rows = self.rows("deliveries", "delivery_id", "created_at", &among).await?;
+        self.change("deliveries", "delivery_id", "created_at", &rows, &update).await?;
+        counts.deliveries += rows.len() as u64;
         Ok(())
     }
 
@@ -256,10 +263,10 @@ impl Eraser {
         counts: Counts,
         now: UnixMillis,
     ) -> Result<(), ClientError> {
-        let Counts { clicks, postbacks, conversions, refused, dead_letters } = counts;
+        let Counts { clicks, postbacks, conversions, deliveries, refused, dead_letters } = counts;
         let at = |UnixMillis(ms): UnixMillis| format!("fromUnixTimestamp64Milli({ms}, 'UTC')");
         self.execute(&format!(
-            "INSERT INTO erasures SELECT '{}', {}, {}, {}, '{}', {}, {}, {clicks}, {postbacks}, {conversions}, {refused}, {dead_letters}",
+            "INSERT INTO erasures SELECT '{}', {}, {}, {}, '{}', {}, {}, {clicks}, {postbacks}, {conversions}, {deliveries}, {refused}, {dead_letters}",
             it.erasure_id,
             at(it.requested_at),
             literal(&it.requested_by),

@@ -133,6 +133,11 @@ impl Erased {
                 conversion.note.clear();
             }
         }
+        for delivery in rows.deliveries.iter_mut().map(|row| &mut row.message) {
+            if is_erased(&delivery.click_id) {
+                delivery.click_id = pseudonym(&delivery.click_id).into();
+            }
+        }
         found.retain(|hash| !known.clicks.contains(hash));
         found.into_iter().collect()
     }

@@ -7,7 +7,8 @@ use admin::erase::{ErasureReport, ErasureRequest};
 use schemas::ErasureKind;
 use serde_json::json;
 
-const COUNTED: [&str; 5] = ["clicks", "postbacks", "conversions", "refused", "dead_letters"];
+const COUNTED: [&str; 6] =
+    ["clicks", "postbacks", "conversions", "deliveries", "refused", "dead_letters"];
 
 pub async fn run(ask: &Erase) -> Result<(), Failure> {
     let (kind, value) = match (&ask.click, ask.subs.given()) {
@@ -25,8 +26,14 @@ pub async fn run(ask: &Erase) -> Result<(), Failure> {
         Client::connect(&ask.connection)?.post(Target::new(&["erase"]), &json!(request)).await?;
     let report: ErasureReport = serde_json::from_value(answer.clone())
         .map_err(|error| Failure::failed(format!("the answer cannot be read: {error}")))?;
-    let counts =
-        [report.clicks, report.postbacks, report.conversions, report.refused, report.dead_letters];
+    let counts = [
+        report.clicks,
+        report.postbacks,
+        report.conversions,
+        report.deliveries,
+        report.refused,
+        report.dead_letters,
+    ];
     let text = match ask.output.format {
         Format::Json => output::json(&answer),
         Format::Csv => {
