@@ -11,4 +11,3 @@ pub mod measure;
 pub mod process;
 pub mod render;
 pub mod results;
-pub mod warehouse;

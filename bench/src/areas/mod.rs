@@ -1,7 +1,6 @@
 //! What is measured: one module an area.
 
 mod log;
-mod sink;
 
 use crate::context::Context;
 use crate::results::Line;
@@ -13,10 +12,8 @@ pub struct Area {
     pub about: &'static str,
 }
 
-pub const ALL: &[Area] = &[
-    Area { name: "log", about: "commits to the embedded log against plain writes with fsync" },
-    Area { name: "sink", about: "rows into ClickHouse against ClickHouse reading its own files" },
-];
+pub const ALL: &[Area] =
+    &[Area { name: "log", about: "commits to the embedded log against plain writes with fsync" }];
 
 /// Measures one area.
 ///
@@ -26,7 +23,6 @@ pub const ALL: &[Area] = &[
 pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
     match name {
         "log" => log::measure(context).await,
-        "sink" => sink::measure(context).await,
         other => bail!("no module measures {other:?}"),
     }
 }
