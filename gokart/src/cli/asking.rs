@@ -54,7 +54,7 @@ pub enum Ask {
     /// Take what is personal about some clicks out of all tables; money stays as it is.
     #[command(after_long_help = "Example:\n  \
         gokart erase --sub1 user-4711 --by \"privacy desk\" --reason \"the user asked for it\"")]
-    Erase(Erase),
+    Erase(Box<Erase>),
     /// Bring ClickHouse's tables up to date.
     #[command(after_long_help = "Example:\n  gokart migrate --clickhouse http://clickhouse:8123 \
         --table-retention clicks=180d,postbacks=forever")]
