@@ -17,7 +17,7 @@ pub use credentials::Credentials;
 pub use error::{KeyringError, SealError, TokenError};
 pub use master::Keyring;
 pub use token::{SealedClick, TOKEN_CHARS_DEFAULT, TOKEN_CHARS_MAX, TOKEN_CHARS_MIN};
-pub use webhook::WebhookSecret;
 /// For `fuzz/` alone: what is inside a click id, whose seal strangers cannot make.
 #[doc(hidden)]
 pub use token_body::{read as read_token_body, write as write_token_body};
+pub use webhook::WebhookSecret;
