@@ -13,11 +13,15 @@ use crate::error::Error;
 use crate::feed::Seen;
 use crate::links;
 use crate::query::Query;
+use crate::report::export::{self, Wanted};
 use crate::report::filter::Scope;
+use crate::report::format::Format;
 use crate::report::period::Period;
-use crate::report::{Asked, Kind, csv, funnel, list};
+use crate::report::table::Table;
+use crate::report::{Asked, Definition, Kind, csv, funnel, reconcile, rows};
 use crate::story;
 use crate::warehouse::Warehouse;
+use bytes::Bytes;
 use eventlog::EventLog;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -40,12 +44,13 @@ pub struct Api {
     pub access: Access,
     pub log: Arc<dyn EventLog>,
     pub keyring: Arc<Keyring>,
-    pub warehouse: Warehouse,
+    pub warehouse: Arc<Warehouse>,
     pub public: PublicUrl,
     pub clock: Clock,
     pub seen: watch::Receiver<Seen>,
     /// One apply at a time: the next one is checked against what this one put in force.
     pub applying: Mutex<()>,
+    pub reconciling: Mutex<()>,
 }
 
 impl Api {
@@ -95,11 +100,13 @@ impl Api {
             Endpoint::PostbackUrl => self.postback_url(&query)?,
             Endpoint::TrackingLink => self.tracking_link(&query)?,
             Endpoint::Funnel => self.funnel(&query).await?,
-            Endpoint::List(kind) => self.list(kind, &query).await?,
+            Endpoint::List(kind) => return self.list(kind, &query).await,
+            Endpoint::Export(kind) => return self.export(kind, &query).await,
             Endpoint::Report(kind) => return self.report(kind, &query).await,
             Endpoint::PublisherPostback => self.publisher_postback(&query)?,
             Endpoint::Sample => self.sample(&query).await?,
             Endpoint::Resend => self.resend(&query).await?,
+            Endpoint::Reconciliation => return self.reconciliation(&query, request).await,
             Endpoint::Explain => self.explain(id, &query).await?,
             Endpoint::Approve => self.approve(id, request).await?,
             Endpoint::Reject => self.reject(id, request).await?,
@@ -173,8 +180,8 @@ impl Api {
 
     async fn resend(&self, query: &Query) -> Result<Value, Error> {
         let catalog = self.catalog();
-        let scope = Scope::read(query, list::Kind::Deliveries.filters(), &catalog)?;
-        let limit = query.number(list::LIMIT.name).unwrap_or(list::LIMIT_DEFAULT);
+        let scope = Scope::read(query, rows::Kind::Deliveries.filters(), &catalog)?;
+        let limit = query.number(rows::LIMIT.name).unwrap_or(rows::LIMIT_DEFAULT);
         let limit = limit.min(deliveries::RESEND_MAX);
         let from = (&*self.log, &self.warehouse, &*catalog);
         value(&deliveries::resend(from, &scope, limit, self.now()).await?)
@@ -195,31 +202,63 @@ impl Api {
 
     async fn report(&self, kind: Kind, query: &Query) -> Result<Reply, Error> {
         let catalog = self.catalog();
-        let definition = kind.definition();
-        let asked = Asked {
-            definition,
-            warehouse: &self.warehouse,
-            catalog: &catalog,
-            now: self.now(),
-            query,
-            scope: Scope::read(query, definition.filters, &catalog)?,
-        };
-        let table = kind.run(&asked).await?;
-        if query.text("format") == Some("csv") {
-            let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-            return Ok(reply(StatusCode::OK, CSV, csv::document(&names, &table.rows)));
-        }
-        Ok(json_reply(&value(&table)?))
+        let asked = self.asked(kind.definition(), query, &catalog)?;
+        table_reply(&kind.run(&asked).await?, query)
     }
 
-    async fn list(&self, kind: list::Kind, query: &Query) -> Result<Value, Error> {
+    async fn reconciliation(
+        &self,
+        query: &Query,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Error> {
         let catalog = self.catalog();
-        let wanted = list::Wanted {
-            kind,
-            scope: Scope::read(query, kind.filters(), &catalog)?,
-            limit: query.number(list::LIMIT.name).unwrap_or(list::LIMIT_DEFAULT),
+        let asked = self.asked(&reconcile::DEFINITION, query, &catalog)?;
+        // A file is held while it is compared: one at a time.
+        let _turn = self.reconciling.lock().await;
+        let file = bytes_of(request, reconcile::BODY_BYTES_MAX).await?;
+        table_reply(&reconcile::run(&asked, &file).await?, query)
+    }
+
+    fn asked<'a>(
+        &'a self,
+        definition: &'static Definition,
+        query: &'a Query,
+        catalog: &'a Catalog,
+    ) -> Result<Asked<'a>, Error> {
+        let scope = Scope::read(query, definition.filters, catalog)?;
+        let now = self.now();
+        Ok(Asked { definition, warehouse: &self.warehouse, catalog, now, query, scope })
+    }
+
+    async fn list(&self, kind: rows::Kind, query: &Query) -> Result<Reply, Error> {
+        let format = match query.text("format") {
+            Some("csv") => Format::Csv,
+            _ => Format::Document,
         };
-        value(&list::list(&self.warehouse, &catalog, &wanted).await?)
+        let limit = query.number(rows::LIMIT.name).unwrap_or(rows::LIMIT_DEFAULT);
+        self.stream(kind, format, query, Some(limit)).await
+    }
+
+    async fn export(&self, kind: rows::Kind, query: &Query) -> Result<Reply, Error> {
+        let format = match query.text("format") {
+            Some("jsonl") => Format::JsonLines,
+            Some("parquet") => Format::Parquet,
+            _ => Format::Csv,
+        };
+        self.stream(kind, format, query, None).await
+    }
+
+    async fn stream(
+        &self,
+        kind: rows::Kind,
+        format: Format,
+        query: &Query,
+        limit: Option<u32>,
+    ) -> Result<Reply, Error> {
+        let catalog = self.catalog();
+        let scope = Scope::read(query, kind.filters(), &catalog)?;
+        let wanted = Wanted { kind, format, scope, limit };
+        export::stream(Arc::clone(&self.warehouse), &catalog, wanted).await
     }
 
     async fn explain(&self, id: &str, query: &Query) -> Result<Value, Error> {
@@ -273,6 +312,14 @@ impl Api {
     }
 }
 
+fn table_reply(table: &Table, query: &Query) -> Result<Reply, Error> {
+    if query.text("format") == Some("csv") {
+        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        return Ok(reply(StatusCode::OK, CSV, csv::document(&names, &table.rows)));
+    }
+    Ok(json_reply(&value(table)?))
+}
+
 fn json_reply(value: &Value) -> Reply {
     reply(StatusCode::OK, JSON, format!("{value}\n"))
 }
@@ -281,12 +328,16 @@ fn value(of: &impl Serialize) -> Result<Value, Error> {
     serde_json::to_value(of).map_err(|error| Error::Internal(error.to_string()))
 }
 
-async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Error> {
-    let bytes = read_body(request.into_body(), BODY_BYTES_MAX, BODY_TIMEOUT).await;
-    let bytes = bytes.map_err(|error| match error {
+async fn bytes_of(request: Request<Incoming>, limit_bytes: usize) -> Result<Bytes, Error> {
+    let bytes = read_body(request.into_body(), limit_bytes, BODY_TIMEOUT).await;
+    bytes.map_err(|error| match error {
         BodyError::TooLarge(limit) => Error::TooLarge(limit),
         BodyError::TimedOut | BodyError::Broken => Error::BodyIncomplete,
-    })?;
+    })
+}
+
+async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Error> {
+    let bytes = bytes_of(request, BODY_BYTES_MAX).await?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Error::bad_request(format!("the body is not the JSON wanted: {error}")))
 }

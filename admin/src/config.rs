@@ -16,6 +16,12 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const RESULT_BYTES_MAX: usize = 256 << 20;
 /// Queries to ClickHouse at once; a further one waits for its turn.
 pub const QUERIES_AT_ONCE: usize = 8;
+/// Exports at once; a further one is told to come again.
+pub const EXPORTS_AT_ONCE: usize = 2;
+/// The longest query of an export: one day of rows, as fast as its reader takes them.
+pub const EXPORT_QUERY_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the reader of an export may take nothing.
+pub const EXPORT_STALL: Duration = Duration::from_secs(60);
 /// Memory of one query in ClickHouse.
 pub const QUERY_MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// Rows of one answer of ClickHouse's that is held whole.

@@ -2,18 +2,25 @@
 //! comes out is a [`table::Table`] (or a funnel, or a stream of rows). All of them use the same
 //! filters, periods and views, so their totals agree.
 
+pub mod caps;
+pub mod cells;
 pub mod cohorts;
 pub mod column;
 pub mod csv;
 pub mod dimension;
+pub mod export;
 pub mod filter;
+pub mod format;
 pub mod funnel;
-pub mod list;
 pub mod on_hold;
+pub mod parquet;
 pub mod performance;
 pub mod period;
+pub mod reconcile;
 pub mod rejections;
+pub mod rows;
 pub mod silence;
+pub mod statement;
 pub mod table;
 pub mod time_to_convert;
 
@@ -42,6 +49,10 @@ pub enum Kind {
     OnHold,
     Performance,
     Silence,
+    Caps,
+    Statement,
+    Invoice,
+    Margin,
 }
 
 /// What a report is, for those who ask for it and for the OpenAPI document.
@@ -68,13 +79,17 @@ impl Definition {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::Cohorts,
         Self::TimeToConvert,
         Self::Rejections,
         Self::OnHold,
         Self::Performance,
         Self::Silence,
+        Self::Caps,
+        Self::Statement,
+        Self::Invoice,
+        Self::Margin,
     ];
 
     #[must_use]
@@ -86,6 +101,10 @@ impl Kind {
             Self::OnHold => &on_hold::DEFINITION,
             Self::Performance => &performance::DEFINITION,
             Self::Silence => &silence::DEFINITION,
+            Self::Caps => &caps::DEFINITION,
+            Self::Statement => &statement::STATEMENT,
+            Self::Invoice => &statement::INVOICE,
+            Self::Margin => &statement::MARGIN,
         }
     }
 
@@ -103,6 +122,8 @@ impl Kind {
             Self::OnHold => on_hold::run(asked).await,
             Self::Performance => performance::run(asked).await,
             Self::Silence => silence::run(asked).await,
+            Self::Caps => caps::run(asked).await,
+            Self::Statement | Self::Invoice | Self::Margin => statement::run(asked).await,
         }
     }
 }

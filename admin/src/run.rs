@@ -51,11 +51,12 @@ pub async fn serve_on(
         access: Access::new(&config.token, &config.host_names, config.listen),
         log,
         keyring,
-        warehouse: Warehouse::new(&config.clickhouse, config.query_timeout),
+        warehouse: Arc::new(Warehouse::new(&config.clickhouse, config.query_timeout)),
         public,
         clock,
         seen: feed.subscribe(),
         applying: Mutex::new(()),
+        reconciling: Mutex::new(()),
     });
     ready.set(true);
     let address = listener.local_addr().unwrap_or(config.listen);

@@ -2,15 +2,18 @@
 //! parameters only. Answers come as one JSON object a row, bounded in time and size.
 
 use crate::config::{
-    ClickHouse, QUERIES_AT_ONCE, QUERY_MEMORY_BYTES_MAX, RESULT_BYTES_MAX, RESULT_ROWS_MAX,
+    ClickHouse, EXPORT_QUERY_TIMEOUT, EXPORTS_AT_ONCE, QUERIES_AT_ONCE, QUERY_MEMORY_BYTES_MAX,
+    RESULT_BYTES_MAX, RESULT_ROWS_MAX,
 };
 use crate::error::Error;
+use bytes::Bytes;
 use clickhouse::error::Error as ClientError;
-use clickhouse::query::Query;
+use clickhouse::query::{BytesCursor, Query};
 use clickhouse::{Client, Compression};
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Text of ClickHouse's that goes on into our answers.
 const PROBLEM_CHARS_MAX: usize = 300;
@@ -19,7 +22,8 @@ const PROBLEM_CHARS_MAX: usize = 300;
 pub struct Warehouse {
     client: Client,
     url: String,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
     timeout: Duration,
 }
 
@@ -83,8 +87,9 @@ impl Warehouse {
         if let Some(password) = &config.password {
             client = client.with_password(password);
         }
-        let slots = Semaphore::new(QUERIES_AT_ONCE);
-        Self { client, url: config.url.clone(), slots, timeout }
+        let slots = Arc::new(Semaphore::new(QUERIES_AT_ONCE));
+        let exports = Arc::new(Semaphore::new(EXPORTS_AT_ONCE));
+        Self { client, url: config.url.clone(), slots, exports, timeout }
     }
 
     /// All rows of the answer.
@@ -105,6 +110,41 @@ impl Warehouse {
                 })
             })
             .collect()
+    }
+
+    /// A place among the questions that are asked at once, held while an answer is streamed.
+    pub async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        match tokio::time::timeout(self.timeout, slot).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) | Err(_) => Err(self.timed_out()),
+        }
+    }
+
+    /// A place among the exports. They are long, so nobody waits for one.
+    pub fn export_slot(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.exports).try_acquire_owned().map_err(|_| Error::Unavailable {
+            message: format!("{EXPORTS_AT_ONCE} exports are under way already"),
+            hint: Some("start this one when one of them is done".to_owned()),
+        })
+    }
+
+    /// Starts a question whose answer is taken piece by piece: rows as RowBinary.
+    pub fn pieces(&self, question: Question) -> Result<BytesCursor, Error> {
+        let seconds = EXPORT_QUERY_TIMEOUT.as_secs().to_string();
+        let query = self
+            .query(question)
+            .with_setting("max_execution_time", seconds)
+            .with_setting("max_result_rows", "0");
+        query.fetch_bytes("RowBinary").map_err(|error| self.failure(&error))
+    }
+
+    /// The next piece, which must come in time; none at the end.
+    pub async fn next_piece(&self, pieces: &mut BytesCursor) -> Result<Option<Bytes>, Error> {
+        match tokio::time::timeout(self.timeout, pieces.next()).await {
+            Ok(piece) => piece.map_err(|error| self.failure(&error)),
+            Err(_) => Err(self.timed_out()),
+        }
     }
 
     fn query(&self, question: Question) -> Query {

@@ -4,16 +4,19 @@ use crate::cli::asking::Connection;
 use crate::commands::Failure;
 use crate::data_dir::read_secret_file;
 use crate::settings::ADMIN_TOKEN;
+use admin::report::export::ROWS_HEADER;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -95,21 +98,71 @@ impl Client {
     }
 
     pub async fn get(&self, target: Target) -> Result<Value, Failure> {
-        self.send(Method::GET, target, None).await
+        self.send(Method::GET, target, Vec::new()).await
     }
 
     pub async fn post(&self, target: Target, body: &Value) -> Result<Value, Failure> {
-        self.send(Method::POST, target, Some(body.to_string())).await
+        self.send(Method::POST, target, body.to_string().into_bytes()).await
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        target: Target,
-        body: Option<String>,
-    ) -> Result<Value, Failure> {
+    /// A file as it is.
+    pub async fn post_file(&self, target: Target, body: Vec<u8>) -> Result<Value, Failure> {
+        self.send(Method::POST, target, body).await
+    }
+
+    /// Writes an answer of any size to `out` as it comes, and gives the bytes written. Each wait
+    /// for a further piece has the client's limit, the whole has none.
+    pub async fn stream(&self, target: Target, out: &mut impl Write) -> Result<u64, Failure> {
+        let late = || {
+            Failure::failed(format!(
+                "{} sent nothing for {} s; wait longer with --timeout",
+                self.base,
+                self.timeout.as_secs()
+            ))
+        };
+        let begun = self.begin(Method::GET, &target, Vec::new());
+        let response = tokio::time::timeout(self.timeout, begun).await.map_err(|_| late())??;
+        if response.status() != StatusCode::OK {
+            return self.whole(response).await.map(|_| 0);
+        }
+        let rows =
+            response.headers().get(ROWS_HEADER).and_then(|it| it.to_str().ok()?.parse().ok());
+        let progress = download(rows);
+        let mut body = response.into_body();
+        let mut written = 0u64;
+        loop {
+            let frame = tokio::time::timeout(self.timeout, body.frame()).await;
+            let bytes = match frame.map_err(|_| late())? {
+                None => break,
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(_)) => {
+                    return Err(Failure::failed(format!(
+                        "{} broke the answer off after {written} bytes: it is not whole; its log \
+                         says why",
+                        self.base
+                    )));
+                }
+            };
+            match out.write_all(&bytes) {
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(written),
+                written => written.map_err(|error| Failure::failed(format!("writing: {error}")))?,
+            }
+            written += bytes.len() as u64;
+            progress.set_message(HumanBytes(written).to_string());
+            progress.tick();
+        }
+        progress.finish_and_clear();
+        match out.flush() {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::failed(format!("writing: {error}")))
+            }
+            _ => Ok(written),
+        }
+    }
+
+    async fn send(&self, method: Method, target: Target, body: Vec<u8>) -> Result<Value, Failure> {
         let spinner = spinner();
-        let sent = self.exchange(method, target, body.unwrap_or_default());
+        let sent = self.exchange(method, target, body);
         let answer = tokio::time::timeout(self.timeout, sent).await;
         spinner.finish_and_clear();
         match answer {
@@ -126,8 +179,18 @@ impl Client {
         &self,
         method: Method,
         target: Target,
-        body: String,
+        body: Vec<u8>,
     ) -> Result<Value, Failure> {
+        let response = self.begin(method, &target, body).await?;
+        self.whole(response).await
+    }
+
+    async fn begin(
+        &self,
+        method: Method,
+        target: &Target,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, Failure> {
         let uri = format!("{}/api/v1/{}{}", self.base, target.path, target.query);
         let request = Request::builder()
             .method(method)
@@ -136,14 +199,17 @@ impl Client {
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::failed(format!("the request cannot be made: {error}")))?;
-        let response = self.http.request(request).await.map_err(|error| {
+        self.http.request(request).await.map_err(|error| {
             Failure::failed(format!(
                 "the admin API at {} cannot be reached: {}; start it with `gokart up`, or name \
                  another with --admin",
                 self.base,
                 root_cause(&error)
             ))
-        })?;
+        })
+    }
+
+    async fn whole(&self, response: Response<Incoming>) -> Result<Value, Failure> {
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let body = body
@@ -181,6 +247,18 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+/// How far a long answer has come; only on a terminal. Rows are known before, bytes are not.
+fn download(rows: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let of = rows.map_or_else(String::new, |rows| format!(" of {} rows", HumanCount(rows)));
+    if let Ok(style) =
+        ProgressStyle::with_template(&format!("{{spinner}} {{msg}}{of} received, {{elapsed}}"))
+    {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// A sign of life while waiting; only on a terminal.

@@ -6,11 +6,13 @@ mod by_hand;
 mod deliveries;
 mod erase;
 mod explain;
+mod export;
 mod funnel;
 mod links;
 mod list;
 mod migrate;
 mod output;
+mod plot;
 mod tables;
 
 pub use apply::{apply_at_start, read_documents};
@@ -90,6 +92,7 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
         Ask::PostbackUrl(it) => links::postback_url(&it).await,
         Ask::TrackingLink(it) => links::tracking_link(&it).await,
         Ask::Report(report) => show(&report).await,
+        Ask::Export(it) => export::run(&it).await,
         Ask::Explain(it) => explain::run(&it).await,
         Ask::Approve(it) => by_hand::approve(&it).await,
         Ask::Reject(it) => by_hand::reject(&it).await,
@@ -111,6 +114,8 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
 async fn show(report: &Report) -> Result<(), Failure> {
     match report {
         Report::Funnel(it) => funnel::run(it).await,
+        Report::Reconciliation(it) => tables::reconciliation(it).await,
+        Report::Clicks(it) => list::clicks(it).await,
         Report::Conversions(it) => list::conversions(it).await,
         Report::Postbacks(it) => list::postbacks(it).await,
         table => match table.table() {

@@ -4,7 +4,7 @@
 use super::routes::{Endpoint, Route, all};
 use crate::parameter::{Form, Parameter};
 use crate::report::column::{Column, Kind};
-use crate::report::{list, table};
+use crate::report::{reconcile, rows, table};
 use serde_json::{Map, Value, json};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -127,6 +127,13 @@ fn body(endpoint: Endpoint) -> Option<Value> {
                 "reason": { "type": "string" },
             },
         }),
+        Endpoint::Reconciliation => {
+            let about = "The advertiser's file, with a heading: event_id, and click_id or \
+                transaction_id; revenue, currency and status are compared when they are there.";
+            return Some(json!({ "text/csv": {
+                "schema": { "type": "string", "description": about },
+            } }));
+        }
         _ => return None,
     };
     Some(json!({ "application/json": { "schema": schema } }))
@@ -134,13 +141,26 @@ fn body(endpoint: Endpoint) -> Option<Value> {
 
 fn content(route: &Route) -> Value {
     match route.endpoint {
-        Endpoint::Report(kind) => json!({
-            "application/json": { "schema": table_schema(kind.definition().columns) },
+        Endpoint::Report(kind) => table_content(kind.definition().columns),
+        Endpoint::Reconciliation => table_content(reconcile::DEFINITION.columns),
+        Endpoint::List(kind) => json!({
+            "application/json": { "schema": list_schema(kind) },
             "text/csv": { "schema": { "type": "string" } },
         }),
-        Endpoint::List(kind) => json!({ "application/json": { "schema": list_schema(kind) } }),
+        Endpoint::Export(_) => json!({
+            "text/csv": { "schema": { "type": "string" } },
+            "application/x-ndjson": { "schema": { "type": "string" } },
+            "application/vnd.apache.parquet": { "schema": { "type": "string", "format": "binary" } },
+        }),
         _ => json!({ "application/json": { "schema": { "type": "object" } } }),
     }
+}
+
+fn table_content(columns: &[Column]) -> Value {
+    json!({
+        "application/json": { "schema": table_schema(columns) },
+        "text/csv": { "schema": { "type": "string" } },
+    })
 }
 
 fn table_schema(columns: &[Column]) -> Value {
@@ -177,7 +197,7 @@ fn table_schema(columns: &[Column]) -> Value {
     })
 }
 
-fn list_schema(kind: list::Kind) -> Value {
+fn list_schema(kind: rows::Kind) -> Value {
     let names = kind.column_names();
     let properties: Map<String, Value> =
         names.iter().map(|name| ((*name).to_owned(), json!({}))).collect();

@@ -3,7 +3,8 @@
 
 use crate::error::Error;
 use crate::parameter::{PERIOD, Parameter};
-use crate::report::{Kind, funnel, list};
+use crate::report::format::EXPORT_FORMATS;
+use crate::report::{Kind, funnel, reconcile, rows};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 
@@ -21,11 +22,15 @@ pub enum Endpoint {
     PostbackUrl,
     TrackingLink,
     Funnel,
-    List(list::Kind),
+    /// The newest rows.
+    List(rows::Kind),
+    /// All rows.
+    Export(rows::Kind),
     Report(Kind),
     PublisherPostback,
     Sample,
     Resend,
+    Reconciliation,
     Explain,
     Approve,
     Reject,
@@ -45,6 +50,8 @@ pub struct Route {
 }
 
 const FORMAT: Parameter = Parameter::choice("format", "`json` unless given.", &["json", "csv"]);
+
+const EXPORT_FORMAT: Parameter = Parameter::choice("format", "`csv` unless given.", EXPORT_FORMATS);
 
 impl Route {
     /// What it takes in its query.
@@ -73,14 +80,35 @@ impl Route {
             Endpoint::Sample => {
                 vec![Parameter::text("publisher", "The publisher's id.").required()]
             }
-            Endpoint::Resend => list::Kind::Deliveries.parameters(),
-            Endpoint::Funnel => required_offer(funnel::DEFINITION.parameters()),
-            Endpoint::List(kind) => kind.parameters(),
+            Endpoint::Resend => {
+                let mut all = rows::Kind::Deliveries.parameters();
+                all.push(rows::LIMIT);
+                all
+            }
+            Endpoint::Funnel => required("offer", funnel::DEFINITION.parameters()),
+            Endpoint::List(kind) => {
+                let mut all = kind.parameters();
+                all.extend([rows::LIMIT, FORMAT]);
+                all
+            }
+            Endpoint::Export(kind) => {
+                let mut all = kind.parameters();
+                all.push(EXPORT_FORMAT);
+                all
+            }
             Endpoint::Report(kind) => {
-                let mut all = kind.definition().parameters();
-                if kind == Kind::Cohorts {
-                    all = required_offer(all);
-                }
+                let all = kind.definition().parameters();
+                let mut all = match kind {
+                    Kind::Cohorts => required("offer", all),
+                    Kind::Statement => required("publisher", all),
+                    Kind::Invoice => required("advertiser", all),
+                    _ => all,
+                };
+                all.push(FORMAT);
+                all
+            }
+            Endpoint::Reconciliation => {
+                let mut all = required("advertiser", reconcile::DEFINITION.parameters());
                 all.push(FORMAT);
                 all
             }
@@ -89,8 +117,8 @@ impl Route {
     }
 }
 
-fn required_offer(parameters: Vec<Parameter>) -> Vec<Parameter> {
-    let make = |it: Parameter| if it.name == "offer" { it.required() } else { it };
+fn required(name: &str, parameters: Vec<Parameter>) -> Vec<Parameter> {
+    let make = |it: Parameter| if it.name == name { it.required() } else { it };
     parameters.into_iter().map(make).collect()
 }
 
@@ -129,25 +157,38 @@ pub fn all() -> Vec<Route> {
         ),
         get(Endpoint::Funnel, "funnel", "report/funnel", funnel::DEFINITION.about),
         get(
-            Endpoint::List(list::Kind::Conversions),
+            Endpoint::List(rows::Kind::Clicks),
+            "clicks",
+            "report/clicks",
+            "Clicks, the newest first.",
+        ),
+        get(
+            Endpoint::List(rows::Kind::Conversions),
             "conversions",
             "report/conversions",
             "Conversions as they stand now, the newest first.",
         ),
         get(
-            Endpoint::List(list::Kind::Postbacks),
+            Endpoint::List(rows::Kind::Postbacks),
             "postbacks",
             "report/postbacks",
             "Postbacks with what became of each, the newest first.",
         ),
         get(
-            Endpoint::List(list::Kind::Refused),
+            Endpoint::List(rows::Kind::Refused),
             "refused",
             "refused",
             "Requests whose credentials did not match, redacted, the newest first.",
         ),
+        route(
+            Endpoint::Reconciliation,
+            "reconciliation",
+            Method::POST,
+            "report/reconciliation",
+            reconcile::DEFINITION.about,
+        ),
         get(
-            Endpoint::List(list::Kind::Deliveries),
+            Endpoint::List(rows::Kind::Deliveries),
             "deliveries",
             "deliveries",
             "What publishers were told, each delivery as it stands, the newest first.",
@@ -200,6 +241,20 @@ pub fn all() -> Vec<Route> {
             "Takes what is personal about some clicks out of all tables.",
         ),
     ];
+    routes.extend(rows::Kind::ALL.into_iter().map(|kind| {
+        let (name, about) = match kind {
+            rows::Kind::Clicks => ("export-clicks", "All clicks, as a stream of any size."),
+            rows::Kind::Conversions => {
+                ("export-conversions", "All conversions as they stand now, as a stream.")
+            }
+            rows::Kind::Postbacks => ("export-postbacks", "All postbacks, as a stream."),
+            rows::Kind::Refused => ("export-refused", "All refused requests, as a stream."),
+            rows::Kind::Deliveries => {
+                ("export-deliveries", "All deliveries to publishers as they stand, as a stream.")
+            }
+        };
+        get(Endpoint::Export(kind), name, &format!("export/{}", kind.name()), about)
+    }));
     routes.extend(Kind::ALL.into_iter().map(|kind| {
         let definition = kind.definition();
         let path = format!("report/{}", definition.name);

@@ -229,6 +229,12 @@ impl Scope {
         scope
     }
 
+    /// The same rows of another period.
+    #[must_use]
+    pub fn within(&self, period: Period) -> Self {
+        Self { period, ..self.clone() }
+    }
+
     #[must_use]
     pub fn clones(&self) -> bool {
         self.clones

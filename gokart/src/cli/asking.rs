@@ -2,7 +2,7 @@
 
 use super::flags::{ClickHouse, RowRetention};
 use super::parse;
-use super::reports::{Report, Traffic};
+use super::reports::{Export, Report, Traffic};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +28,11 @@ pub enum Ask {
         gokart report funnel --offer pet-the-dogs-ios --by publisher"
     )]
     Report(Report),
+    /// Write all clicks, conversions or postbacks to a file: CSV, JSON lines or Parquet.
+    #[command(after_long_help = "Example:\n  gokart export conversions --from 2026-10-01 \
+        --to 2026-10-31 --out october.parquet\n  \
+        gokart export clicks --offer pet-the-dogs-ios --file-format jsonl")]
+    Export(Export),
     /// Tell the whole story of a click, a postback or a conversion, in words.
     #[command(after_long_help = "Example:\n  \
         gokart explain 01890a5d-ac96-774b-bcce-b302099a8057")]
@@ -263,6 +268,9 @@ pub struct Funnel {
     /// Test clicks too.
     #[arg(long, env = "GOKART_INCLUDE_TEST")]
     pub include_test: bool,
+    /// Draw it to this file too: .png or .svg.
+    #[arg(long, env = "GOKART_PLOT", value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     #[command(flatten)]
     pub period: Period,
     #[command(flatten)]

@@ -1,13 +1,16 @@
 //! `report funnel`: bars on a terminal.
 
 use super::list::period;
-use super::{Failure, output};
+use super::{Failure, output, plot};
 use crate::cli::asking::{Format, Funnel};
 use crate::client::{Client, Target};
 use admin::report::funnel::{Group, Step};
 use serde_json::Value;
 
 pub async fn run(ask: &Funnel) -> Result<(), Failure> {
+    if let Some(path) = &ask.plot {
+        plot::check(path)?;
+    }
     let target = Target::new(&["report", "funnel"])
         .with("offer", Some(&ask.offer))
         .with("by", ask.by.as_deref())
@@ -17,12 +20,19 @@ pub async fn run(ask: &Funnel) -> Result<(), Failure> {
         .flag("include_test", ask.include_test);
     let target = ask.period.add(ask.traffic.add(target));
     let answer = Client::connect(&ask.connection)?.get(target).await?;
+    if let Some(path) = &ask.plot {
+        plot::funnel(&answer, &groups(&answer)?, path)?;
+    }
     output::print_drawn(&text(&answer, ask.output.format)?)
 }
 
+fn groups(answer: &Value) -> Result<Vec<Group>, Failure> {
+    serde_json::from_value(answer["groups"].clone())
+        .map_err(|error| Failure::failed(format!("the answer cannot be read: {error}")))
+}
+
 fn text(answer: &Value, format: Format) -> Result<String, Failure> {
-    let groups: Vec<Group> = serde_json::from_value(answer["groups"].clone())
-        .map_err(|error| Failure::failed(format!("the answer cannot be read: {error}")))?;
+    let groups = groups(answer)?;
     match format {
         Format::Json => Ok(output::json(answer)),
         Format::Csv => csv(&groups, &dimensions(answer)),

@@ -2,11 +2,12 @@
 //! and CSV.
 
 use super::list::period;
-use super::{Failure, output};
+use super::{Failure, output, plot};
 use crate::cli::asking::Format;
-use crate::cli::reports::TableReport;
+use crate::cli::reports::{Reconciliation, TableReport};
 use crate::client::Client;
 use admin::report::column::{Column, Kind};
+use admin::report::reconcile;
 use serde_json::Value;
 
 /// `2026-11-01T00:00:00` of a time.
@@ -15,8 +16,30 @@ const TIME_CHARS: usize = 19;
 const BAR_OF: &str = "percent";
 
 pub async fn run(ask: TableReport<'_>) -> Result<(), Failure> {
+    if let Some(path) = ask.plot {
+        plot::check(path)?;
+    }
     let answer = Client::connect(ask.connection)?.get(ask.target).await?;
+    if let Some(path) = ask.plot {
+        plot::cohorts(&answer, path)?;
+    }
     output::print_drawn(&text(&answer, ask.kind.definition().columns, ask.output.format)?)
+}
+
+pub async fn reconciliation(ask: &Reconciliation) -> Result<(), Failure> {
+    let wrong = |error: std::io::Error| Failure::usage(format!("{}: {error}", ask.file.display()));
+    let size = std::fs::metadata(&ask.file).map_err(wrong)?.len();
+    if size > reconcile::BODY_BYTES_MAX as u64 {
+        return Err(Failure::usage(format!(
+            "{}: is larger than {} bytes; send a shorter time at once",
+            ask.file.display(),
+            reconcile::BODY_BYTES_MAX
+        )));
+    }
+    let file = std::fs::read(&ask.file).map_err(wrong)?;
+    let answer = Client::connect(&ask.common.connection)?.post_file(ask.target(), file).await?;
+    let columns = reconcile::DEFINITION.columns;
+    output::print_drawn(&text(&answer, columns, ask.common.output.format)?)
 }
 
 fn text(answer: &Value, columns: &[Column], format: Format) -> Result<String, Failure> {
@@ -38,7 +61,11 @@ fn drawn(answer: &Value, columns: &[Column], rows: &[Value], totals: &[Value]) -
     if rows.is_empty() {
         return format!("Nothing found.\n{}", footer(answer, 0));
     }
-    let shown: Vec<&Column> = columns.iter().filter(|column| !column.is_wide).collect();
+    // A column that is empty all the way down says nothing.
+    let is_empty = |value: &Value| value.is_null() || value.as_str() == Some("");
+    let has_values = |column: &&Column| rows.iter().any(|row| !is_empty(&row[column.name]));
+    let shown: Vec<&Column> =
+        columns.iter().filter(|column| !column.is_wide).filter(has_values).collect();
     let mut heading = Vec::new();
     let mut numbers = Vec::new();
     for column in &shown {

@@ -1,0 +1,231 @@
+//! Lists and exports as streams: rows are decoded, written and sent as they come, so that neither
+//! ClickHouse, nor this process, nor whoever asks, ever holds them all.
+//!
+//! An export goes day by day (UTC, the first column of the tables' keys): a query is then bounded
+//! by a day's rows, whatever the export's length. Rows come in the tables' order, which needs no
+//! sorting. It is no snapshot: what is inserted while it runs may be in it or not.
+
+use super::cells::Decoder;
+use super::filter::Scope;
+use super::format::{Format, Writer};
+use super::period::Period;
+use super::rows::Kind;
+use crate::config::EXPORT_STALL;
+use crate::error::Error;
+use crate::warehouse::{Question, Warehouse};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use schemas::Catalog;
+use schemas::time::DAY_MS;
+use serde::Deserialize;
+use service::Reply;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// Pieces on the way to a slow reader.
+const PIECES_QUEUED: usize = 4;
+/// Small pieces are put together up to here.
+const PIECE_BYTES: usize = 256 << 10;
+/// Says how many rows there will be, for a progress bar.
+pub const ROWS_HEADER: &str = "gokart-rows";
+
+/// What is asked for.
+pub struct Wanted {
+    pub kind: Kind,
+    pub format: Format,
+    pub scope: Scope,
+    /// A list of the newest; none: everything.
+    pub limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Day {
+    day: i64,
+    count: u64,
+}
+
+/// Starts the stream. What goes wrong before the first row is an error as any other; what goes
+/// wrong later breaks the answer off, so that nobody takes it for whole.
+pub async fn stream(
+    warehouse: Arc<Warehouse>,
+    catalog: &Catalog,
+    wanted: Wanted,
+) -> Result<Reply, Error> {
+    let slot = match wanted.limit {
+        Some(_) => warehouse.slot().await?,
+        None => warehouse.export_slot()?,
+    };
+    let (questions, count) = match wanted.limit {
+        Some(limit) => (vec![newest(&wanted, catalog, limit)], None),
+        None => {
+            let days = days(&warehouse, &wanted, catalog).await?;
+            let count = days.iter().map(|day| day.count).sum::<u64>();
+            (days.iter().map(|day| of_day(&wanted, catalog, day.day)).collect(), Some(count))
+        }
+    };
+    let writer = Writer::new(
+        wanted.kind,
+        wanted.format,
+        wanted.scope.period.clone(),
+        wanted.limit.map(|limit| limit as usize),
+        wanted.scope.include_test || !wanted.kind.has_tests(),
+    )?;
+    let (sender, receiver) = mpsc::channel(PIECES_QUEUED);
+    let (started, first) = tokio::sync::oneshot::channel();
+    let work = Work { warehouse, kind: wanted.kind, questions, writer, sender, _slot: slot };
+    tokio::spawn(work.run(started));
+    // The first piece, or why there is none.
+    let first =
+        first.await.unwrap_or_else(|_| Err(Error::Internal("the stream died".to_owned())))?;
+    let body = Pieces { first: Some(first), rest: receiver };
+    let mut reply = Reply::new(body.boxed_unsync());
+    let headers = reply.headers_mut();
+    let value = hyper::header::HeaderValue::from_static(wanted.format.content_type());
+    headers.insert(hyper::header::CONTENT_TYPE, value);
+    if let Some(count) = count {
+        headers.insert(ROWS_HEADER, count.into());
+    }
+    Ok(reply)
+}
+
+fn newest(wanted: &Wanted, catalog: &Catalog, limit: u32) -> Question {
+    let kind = wanted.kind;
+    let sql = kind.newest_sql(&wanted.scope.conditions(kind.view(), kind.view().time()));
+    wanted.scope.bind(Question::new(sql), catalog).bind("rows", limit + 1)
+}
+
+/// The days that have rows, with how many.
+async fn days(
+    warehouse: &Warehouse,
+    wanted: &Wanted,
+    catalog: &Catalog,
+) -> Result<Vec<Day>, Error> {
+    let view = wanted.kind.view();
+    let sql = format!(
+        "SELECT toInt64(toRelativeDayNum(toDate({}))) AS day, count() AS count FROM {} WHERE {} \
+         GROUP BY day ORDER BY day",
+        view.time(),
+        view.name(),
+        wanted.scope.conditions(view, view.time())
+    );
+    warehouse.rows(wanted.scope.bind(Question::new(sql), catalog)).await
+}
+
+fn of_day(wanted: &Wanted, catalog: &Catalog, day: i64) -> Question {
+    let kind = wanted.kind;
+    let period = &wanted.scope.period;
+    let (from, to) = (day * DAY_MS, (day + 1) * DAY_MS);
+    let scope = wanted.scope.within(Period {
+        from_ms: Some(period.from_ms.map_or(from, |it| it.max(from))),
+        to_ms: Some(period.to_ms.map_or(to, |it| it.min(to))),
+        ..period.clone()
+    });
+    let sql = kind.all_sql(&scope.conditions(kind.view(), kind.view().time()));
+    scope.bind(Question::new(sql), catalog)
+}
+
+/// A stream as it is being made.
+struct Work {
+    warehouse: Arc<Warehouse>,
+    kind: Kind,
+    questions: Vec<Question>,
+    writer: Writer,
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    /// Given back when the stream ends, however it does.
+    _slot: OwnedSemaphorePermit,
+}
+
+type Started = tokio::sync::oneshot::Sender<Result<Bytes, Error>>;
+
+/// Where pieces go: the first to whoever waits for the head of the answer.
+struct Out {
+    started: Option<Started>,
+    waiting: Vec<u8>,
+}
+
+/// Whoever asked has gone.
+struct Gone;
+
+impl Work {
+    async fn run(mut self, started: Started) {
+        let mut out = Out { started: Some(started), waiting: self.writer.begin() };
+        let sender = self.sender.clone();
+        match self.write(&mut out).await {
+            Ok(Ok(())) => {
+                let _ = out.flush(&sender).await;
+            }
+            Ok(Err(Gone)) => {
+                tracing::debug!("whoever asked for rows has gone, or takes none");
+                // Breaks the answer off for one that only slept.
+                let broken = sender.send(Err(io::ErrorKind::TimedOut.into()));
+                let _ = tokio::time::timeout(EXPORT_STALL, broken).await;
+            }
+            Err(error) => match out.started.take() {
+                Some(started) => {
+                    let _ = started.send(Err(error));
+                }
+                None => {
+                    tracing::warn!(%error, "an answer of rows broke off");
+                    let _ = sender.send(Err(io::ErrorKind::ConnectionAborted.into())).await;
+                }
+            },
+        }
+    }
+
+    async fn write(&mut self, out: &mut Out) -> Result<Result<(), Gone>, Error> {
+        let unreadable = |error: super::cells::Unreadable| Error::Internal(error.to_string());
+        for question in std::mem::take(&mut self.questions) {
+            let mut decoder = Decoder::new(self.kind.forms());
+            let mut pieces = self.warehouse.pieces(question)?;
+            while let Some(piece) = self.warehouse.next_piece(&mut pieces).await? {
+                let rows = decoder.take(&piece).map_err(unreadable)?;
+                out.waiting.extend(self.writer.rows(rows)?);
+                if out.waiting.len() >= PIECE_BYTES && out.flush(&self.sender).await.is_err() {
+                    return Ok(Err(Gone));
+                }
+            }
+            decoder.finish().map_err(unreadable)?;
+        }
+        out.waiting.extend(self.writer.end()?);
+        Ok(Ok(()))
+    }
+}
+
+impl Out {
+    async fn flush(&mut self, sender: &mpsc::Sender<io::Result<Bytes>>) -> Result<(), Gone> {
+        let bytes = Bytes::from(std::mem::take(&mut self.waiting));
+        match self.started.take() {
+            Some(started) => started.send(Ok(bytes)).map_err(|_| Gone),
+            // A reader that takes nothing for so long gives its place back.
+            None => match tokio::time::timeout(EXPORT_STALL, sender.send(Ok(bytes))).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(Gone),
+            },
+        }
+    }
+}
+
+/// The body: pieces as they come.
+struct Pieces {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        self.rest.poll_recv(context).map(|piece| piece.map(|it| it.map(Frame::data)))
+    }
+}
