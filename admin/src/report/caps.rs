@@ -83,6 +83,9 @@ impl Taken {
     }
 }
 
+/// A cap: its name, its limit, its period, and what counts against it.
+type CapKind = (&'static str, Option<u64>, Option<Stretch>, fn(&Row) -> u64);
+
 /// A stretch of time in which a cap counts.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
@@ -233,7 +236,7 @@ impl Place<'_> {
         caps: &Caps,
         of: impl Fn(&Row) -> bool,
     ) {
-        let kinds: [(&str, Option<u64>, Option<Stretch>, fn(&Row) -> u64); 4] = [
+        let kinds: [CapKind; 4] = [
             ("daily", caps.daily, Some(self.periods.day), |row| row.day),
             ("weekly", caps.weekly, Some(self.periods.week), |row| row.week),
             ("monthly", caps.monthly, Some(self.periods.month), |row| row.month),

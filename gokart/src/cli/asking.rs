@@ -32,7 +32,7 @@ pub enum Ask {
     #[command(after_long_help = "Example:\n  gokart export conversions --from 2026-10-01 \
         --to 2026-10-31 --out october.parquet\n  \
         gokart export clicks --offer pet-the-dogs-ios --file-format jsonl")]
-    Export(Export),
+    Export(Box<Export>),
     /// Tell the whole story of a click, a postback or a conversion, in words.
     #[command(after_long_help = "Example:\n  \
         gokart explain 01890a5d-ac96-774b-bcce-b302099a8057")]
