@@ -173,7 +173,7 @@ impl Api {
 
     async fn sample(&self, query: &Query) -> Result<Value, Error> {
         let catalog = self.catalog();
-        let from = (&*self.log, &self.warehouse, &*catalog);
+        let from = (&*self.log, &*self.warehouse, &*catalog);
         let outcomes = deliveries::sample(from, query.required("publisher")?, self.now()).await?;
         Ok(json!({ "rows": value(&outcomes)? }))
     }
@@ -183,7 +183,7 @@ impl Api {
         let scope = Scope::read(query, rows::Kind::Deliveries.filters(), &catalog)?;
         let limit = query.number(rows::LIMIT.name).unwrap_or(rows::LIMIT_DEFAULT);
         let limit = limit.min(deliveries::RESEND_MAX);
-        let from = (&*self.log, &self.warehouse, &*catalog);
+        let from = (&*self.log, &*self.warehouse, &*catalog);
         value(&deliveries::resend(from, &scope, limit, self.now()).await?)
     }
 

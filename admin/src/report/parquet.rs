@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(rows.len(), count);
         assert_eq!(
             rows[1],
-            "{text: \"row 1 ü\", time: 2026-11-20 17:00:00.123 +00:00, amount: -1.500000, whole: 1, \
+            "{text: \"row 1 ü\", time: 2026-11-20 13:00:00.123 +00:00, amount: -1.500000, whole: 1, \
              flag: true}"
         );
         assert!(rows[2].contains("amount: null"), "{}", rows[2]);

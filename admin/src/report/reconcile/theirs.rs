@@ -104,7 +104,11 @@ pub fn read(body: &[u8]) -> Result<Read, Error> {
                 return Err(Error::bad_request(format!("line {number}: {error}")));
             }
         }
-        let number = record.position().map_or(number, csv::Position::line);
+        // After CR LF the reader stands between the two, still on the line before.
+        let is_between = |at: &csv::Position| {
+            usize::try_from(at.byte()).ok().and_then(|at| bytes.get(at)) == Some(&b'\n')
+        };
+        let number = record.position().map_or(number, |at| at.line() + u64::from(is_between(at)));
         if lines.len() >= LINES_MAX {
             return Err(Error::TooMuch(format!(
                 "the file has more than {LINES_MAX} lines; send a shorter time at once"
