@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::feed::Seen;
 use crate::links;
 use crate::query::Query;
+use crate::redecide::{self, RedecideRequest, redecide};
 use crate::report::export::{self, Wanted};
 use crate::report::filter::Scope;
 use crate::report::format::Format;
@@ -111,6 +112,7 @@ impl Api {
             Endpoint::Approve => self.approve(id, request).await?,
             Endpoint::Reject => self.reject(id, request).await?,
             Endpoint::Erase => self.erase(request).await?,
+            Endpoint::Redecide => self.redecide(&query, request).await?,
         };
         Ok(json_reply(&value))
     }
@@ -286,6 +288,21 @@ impl Api {
         Ok(
             json!({ "facts": value(&facts)?, "deliveries": value(&told)?, "story": value(&story)?, "text": story.text() }),
         )
+    }
+
+    async fn redecide(&self, query: &Query, request: Request<Incoming>) -> Result<Value, Error> {
+        let catalog = self.catalog();
+        let choice = redecide::Choice::read(query, &catalog)?;
+        let asked: RedecideRequest = body(request).await?;
+        let sources = redecide::Sources {
+            log: &*self.log,
+            warehouse: &self.warehouse,
+            keyring: &self.keyring,
+            now: self.now(),
+            // The processor may hear of it later.
+            config_version: catalog.version,
+        };
+        value(&redecide(&sources, &choice, &asked).await?)
     }
 
     async fn approve(&self, id: &str, request: Request<Incoming>) -> Result<Value, Error> {

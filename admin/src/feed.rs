@@ -12,6 +12,9 @@ use tokio::sync::watch;
 /// How long following rests after an error that may pass.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How long the log may not be readable when this process starts.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What has been read so far.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -29,8 +32,22 @@ pub struct ConfigFeed {
 }
 
 impl ConfigFeed {
-    /// Reads all the configuration there is before it returns.
+    /// Reads all the configuration there is before it returns. A broker that has just been asked to
+    /// make the topics may need a while before it lets them be read.
     pub async fn start(log: &dyn EventLog) -> Result<Self, ReadError> {
+        let deadline = tokio::time::Instant::now() + START_PATIENCE;
+        loop {
+            match Self::try_start(log).await {
+                Err(ReadError::Unavailable(reason)) if tokio::time::Instant::now() < deadline => {
+                    tracing::warn!(reason, "the configuration cannot be read yet; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_start(log: &dyn EventLog) -> Result<Self, ReadError> {
         let follower = Follower::start(log, Topic::Config).await?;
         let reader = CatalogReader::default();
         let mut feed = Self { follower, reader, seen: watch::Sender::new(Seen::default()) };

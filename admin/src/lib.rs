@@ -13,6 +13,7 @@ mod feed;
 pub mod links;
 pub mod parameter;
 mod query;
+pub mod redecide;
 pub mod report;
 mod run;
 pub mod story;

@@ -4,6 +4,7 @@
 mod advice;
 pub mod facts;
 mod fetch;
+mod redecisions;
 pub mod tell;
 #[cfg(test)]
 mod tests;

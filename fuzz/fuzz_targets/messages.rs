@@ -15,6 +15,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(Input::Postback(it)) => check(&it),
         Ok(Input::ClickDetails(it)) => check(&it),
         Ok(Input::Command(it)) => check(&it),
+        Ok(Input::Redecide(it)) => check(&it),
         Err(error) => drop(error.to_string()),
     }
     if let Ok(record) = ConfigRecord::decode(data) {

@@ -120,6 +120,7 @@ mod tests {
                 "reject",
                 "deliveries",
                 "publisher-postback",
+                "redecide",
                 "refused",
                 "erase",
                 "migrate",

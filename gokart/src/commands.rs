@@ -13,6 +13,7 @@ mod list;
 mod migrate;
 mod output;
 mod plot;
+mod redecide;
 mod tables;
 
 pub use apply::{apply_at_start, read_documents};
@@ -98,6 +99,7 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
         Ask::Reject(it) => by_hand::reject(&it).await,
         Ask::Deliveries(it) => deliveries::deliveries(&it).await,
         Ask::PublisherPostback(it) => deliveries::publisher_postback(&it).await,
+        Ask::Redecide(it) => redecide::run(&it).await,
         Ask::Refused(it) => list::refused(&it).await,
         Ask::Erase(it) => erase::run(&it).await,
         Ask::Migrate(it) => migrate::run(&it).await,

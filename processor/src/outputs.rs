@@ -20,7 +20,7 @@ pub(crate) struct Outputs {
     /// The time of the records that come next.
     pub(crate) at: UnixMillis,
     pub(crate) records: Vec<(Topic, u32, Record)>,
-    /// Postbacks and commands whose outcome has been told.
+    /// Postbacks (put back ones too) and commands whose outcome has been told.
     pub(crate) outcomes: usize,
     /// Violations that were logged in this commit; all of them are counted.
     logged: usize,
@@ -97,10 +97,18 @@ fn split(mut decision: Decision) -> Vec<Vec<u8>> {
 impl Decided for Outputs {
     /// Counts it, too: the rules themselves count nothing.
     fn decision(&mut self, decision: &DecisionView<'_>) {
-        self.outcomes += usize::from(decision.postback.is_some() || decision.command.is_some());
+        self.outcomes += usize::from(
+            decision.postback.is_some()
+                || decision.command.is_some()
+                || decision.redecision.is_some(),
+        );
         if let Some(postback) = &decision.postback {
             let reason = postback.reason.map_or("", Reason::code);
             metrics::counter!("gokart_postbacks_decided_total", "outcome" => postback.outcome.code(), "reason" => reason).increment(1);
+        }
+        if let Some(redecision) = decision.redecision {
+            let preview = if redecision.preview { "true" } else { "false" };
+            metrics::counter!("gokart_redecisions_total", "effect" => redecision.effect.code(), "preview" => preview).increment(1);
         }
         for conversion in decision.conversions() {
             let reason = conversion.reason.map_or("", Reason::code);

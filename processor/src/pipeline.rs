@@ -9,7 +9,7 @@ use crate::config::{
 use crate::outputs::Outputs;
 use crate::overlay::Overlay;
 use crate::partition_clock::PartitionClock;
-use crate::resolve::{CLICK_PARAMETER, Resolution, resolve};
+use crate::resolve::{CLICK_PARAMETER, Opened, resolve};
 use crate::{ProcessorConfig, ProcessorError};
 use bytes::Bytes;
 use eventlog::{Batch, Commit, OwnedPartition, PartitionState, ReadLimit, Record, StoredRecord};
@@ -17,7 +17,9 @@ use keyring::Keyring;
 use rules::invariants::{Violation, check_outcomes};
 use rules::{MoreDue, StepInput, Stepped, Store};
 use schemas::codec::encode;
-use schemas::{Catalog, DeadLetter, Input, OfferId, Topic, UnixMillis, topic::partition_of};
+use schemas::{
+    Catalog, DeadLetter, Input, OfferId, Postback, Topic, UnixMillis, topic::partition_of,
+};
 use service::{Clock, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -259,24 +261,30 @@ impl Worker<'_> {
         Ok(None)
     }
 
-    /// Opens the click id that an input carries.
-    fn open(&self, input: &Input) -> Resolution {
-        let token = match input {
-            Input::Postback(postback) => postback.parameter(CLICK_PARAMETER),
-            Input::Command(command) => Some(command.click_id.as_str()),
-            Input::ClickDetails(_) => None,
-        };
-        resolve(&self.context.keyring, token, self.partition, self.context.partitions)
+    /// Opens the click ids that an input carries.
+    fn open(&self, input: &Input) -> Opened {
+        let Context { keyring, partitions, .. } = self.context;
+        let open = |token: Option<&str>| resolve(keyring, token, self.partition, *partitions);
+        let of = |postback: &Postback| open(postback.parameter(CLICK_PARAMETER));
+        match input {
+            Input::Postback(postback) => Opened::One(of(postback)),
+            Input::Command(command) => Opened::One(open(Some(&command.click_id))),
+            Input::ClickDetails(_) => Opened::One(open(None)),
+            Input::Redecide(command) => {
+                Opened::Each(command.postbacks.iter().map(of).collect(), command.config_version)
+            }
+        }
     }
 
     fn step(
         &mut self,
         stored: &StoredRecord,
         input: &Input,
-        click: &Resolution,
+        click: &Opened,
         now: UnixMillis,
     ) -> Result<(), ProcessorError> {
         let partitions = self.context.partitions;
+        let clicks;
         let step_input = match input {
             Input::Postback(postback) => {
                 click.reference().map(|click| StepInput::Postback { postback, click })
@@ -284,6 +292,13 @@ impl Worker<'_> {
             Input::Command(command) => {
                 click.reference().map(|click| StepInput::Command { command, click })
             }
+            Input::Redecide(command) => match click.references() {
+                Ok(each) => {
+                    clicks = each;
+                    Ok(StepInput::Redecide { command, clicks: &clicks })
+                }
+                Err(home) => Err(home),
+            },
             Input::ClickDetails(details) => match partition_of(&details.root_offer, partitions) {
                 home if home == self.partition => Ok(StepInput::ClickDetails(details)),
                 home => Err(home),
@@ -315,7 +330,7 @@ impl Worker<'_> {
         if let Err(invariant) = check_outcomes(stepped, told) {
             let postback_id = match input {
                 Input::Postback(postback) => Some(postback.postback_id),
-                Input::Command(_) | Input::ClickDetails(_) => None,
+                Input::Command(_) | Input::ClickDetails(_) | Input::Redecide(_) => None,
             };
             self.out.report(&Violation { invariant, conversion_id: None, postback_id });
         }

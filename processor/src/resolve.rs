@@ -36,9 +36,46 @@ pub(crate) fn resolve(
     }
 }
 
+/// The click ids of an input, opened.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    One(Resolution),
+    /// One for each postback that is put back for decision, and the version asked for.
+    Each(Vec<Resolution>, u64),
+}
+
+impl Opened {
+    fn all(&self) -> &[Resolution] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Each(each, _) => each,
+        }
+    }
+
+    /// The newest version of the configuration that is wanted: the one that a click was made with,
+    /// or that whoever asks has seen.
+    pub(crate) fn version(&self) -> Option<u64> {
+        let asked = match self {
+            Self::One(_) => None,
+            Self::Each(_, version) => Some(*version),
+        };
+        self.all().iter().filter_map(Resolution::version).chain(asked).max()
+    }
+
+    /// The one click, as the rules see it; none for what must not be decided here.
+    pub(crate) fn reference(&self) -> Result<ClickReference<'_>, u32> {
+        self.all().first().map_or(Ok(ClickReference::Missing), Resolution::reference)
+    }
+
+    /// As [`Self::reference`], for each.
+    pub(crate) fn references(&self) -> Result<Vec<ClickReference<'_>>, u32> {
+        self.all().iter().map(Resolution::reference).collect()
+    }
+}
+
 impl Resolution {
     /// The version of the configuration that the click was made with.
-    pub(crate) fn version(&self) -> Option<u64> {
+    fn version(&self) -> Option<u64> {
         match self {
             Self::Click(click) => Some(click.config_version),
             Self::Missing | Self::Invalid | Self::WrongPartition(_) => None,
@@ -46,7 +83,7 @@ impl Resolution {
     }
 
     /// As the rules see it; none for what must not be decided here.
-    pub(crate) fn reference(&self) -> Result<ClickReference<'_>, u32> {
+    fn reference(&self) -> Result<ClickReference<'_>, u32> {
         match self {
             Self::Missing => Ok(ClickReference::Missing),
             Self::Invalid => Ok(ClickReference::Invalid),

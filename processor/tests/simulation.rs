@@ -7,7 +7,7 @@
 mod naive;
 mod sim;
 
-use schemas::{CommandEffect, Reason};
+use schemas::{CommandEffect, Reason, RedecisionEffect};
 use sim::cluster::{Ending, tell};
 use sim::shrink::{report, shrink};
 use sim::story::{Step, Story};
@@ -110,6 +110,10 @@ fn stories_get_somewhere() {
         assert!(reached.contains(reason.code()), "no story led to {reason}");
     }
     for effect in [CommandEffect::Applied, CommandEffect::AlreadySo, CommandEffect::OverLimit] {
+        assert!(reached.contains(effect.code()), "no story led to {effect}");
+    }
+    // Half a year after a click no story goes on.
+    for effect in RedecisionEffect::ALL.iter().filter(|it| **it != RedecisionEffect::TooOld) {
         assert!(reached.contains(effect.code()), "no story led to {effect}");
     }
     assert!(endings.iter().any(|it| it.repeated_rows > 0), "no row was ever inserted twice");

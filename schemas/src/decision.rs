@@ -30,6 +30,9 @@ pub struct Decision {
     /// There when the input was a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandOutcome>,
+    /// There for each postback that was put back for decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redecision: Option<Redecision>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conversions: Vec<Conversion>,
     /// What publishers are to be told by hand; comes from people, not from the processor.
@@ -59,6 +62,50 @@ pub struct CommandOutcome {
     pub conversion_id: ConversionId,
     pub effect: CommandEffect,
     pub decided_at: UnixMillis,
+}
+
+coded! {
+    /// What putting a stored postback back for decision did.
+    RedecisionEffect {
+        Applied = "applied", "it was decided anew, and that is what became of it";
+        AlreadyCounted = "already_counted", "what it reports has been counted already; nothing changed";
+        Refused = "refused", "it would be refused again; nothing changed";
+        TooOld = "too_old", "its click is too old for anybody to know what has been counted of it; nothing changed";
+    }
+}
+
+/// A postback that was put back for decision: a row of the table `redecisions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redecision {
+    pub run_id: Uuid,
+    /// Nothing was changed: this is what would have become of it.
+    pub preview: bool,
+    pub effect: RedecisionEffect,
+    /// Who asked for it; empty when they did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub operator: String,
+    /// Their own words.
+    pub note: String,
+    pub decided_at: UnixMillis,
+    /// What today's rules say of the postback. With [`RedecisionEffect::Applied`] it takes the
+    /// place of what they said before.
+    pub outcome: PostbackOutcome,
+    /// The conversions it changed or, as a preview, would change: its own, and those that follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ConversionChange>,
+}
+
+/// How a conversion stands after a redecision, shortly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversionChange {
+    pub conversion_id: ConversionId,
+    pub event_id: EventId,
+    pub status: ConversionStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    pub revenue: Micros,
+    pub payout: Micros,
+    pub currency: Currency,
 }
 
 /// A row of the table `postbacks`.

@@ -78,12 +78,43 @@ impl Message for Command {
     const KIND: &'static str = "command";
 }
 
+/// Postbacks in one [`Redecide`].
+pub const REDECIDE_POSTBACKS_MAX: usize = 200;
+/// Bytes of postbacks in one [`Redecide`], as JSON; the first always comes, however large it is.
+pub const REDECIDE_BYTES_MAX: usize = 256 * 1024;
+
+/// Stored postbacks, put back for decision at the time they were received, under the configuration
+/// that holds when this is read. Each counts once, however often it is put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redecide {
+    pub command_id: Uuid,
+    /// What was asked for in one go: one or many of these records.
+    pub run_id: Uuid,
+    pub issued_at: UnixMillis,
+    /// The version in force for whoever asks: decided by nothing older.
+    pub config_version: u64,
+    /// Only tell what would become of them, one after the other; nothing changes.
+    pub preview: bool,
+    /// Who asks for it; empty when they did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub operator: String,
+    /// The operator's own words, kept with what comes of it.
+    pub reason: String,
+    /// All of one partition, in the order in which they are to be decided.
+    pub postbacks: Vec<Postback>,
+}
+
+impl Message for Redecide {
+    const KIND: &'static str = "redecide";
+}
+
 /// One record of the topic `postbacks`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     Postback(Postback),
     ClickDetails(ClickDetails),
     Command(Command),
+    Redecide(Redecide),
 }
 
 impl Input {
@@ -93,6 +124,7 @@ impl Input {
             Postback::KIND => codec::parse_body(version, body).map(Self::Postback),
             ClickDetails::KIND => codec::parse_body(version, body).map(Self::ClickDetails),
             Command::KIND => codec::parse_body(version, body).map(Self::Command),
+            Redecide::KIND => codec::parse_body(version, body).map(Self::Redecide),
             _ => Err(codec::unknown_kind(kind, version)),
         }
     }
@@ -104,6 +136,7 @@ impl Input {
             Self::Postback(postback) => postback.received_at,
             Self::ClickDetails(details) => details.clicked_at,
             Self::Command(command) => command.issued_at,
+            Self::Redecide(command) => command.issued_at,
         }
     }
 }

@@ -29,7 +29,8 @@ pub use catalog::{
 pub use click::{Click, ClickKey, Platform, ResolvedClick, SUB_ID_COUNT, SubIds};
 pub use codec::{DecodeError, Message};
 pub use decision::{
-    CommandEffect, CommandOutcome, Conversion, ConversionStatus, Decision, PostbackOutcome,
+    CommandEffect, CommandOutcome, Conversion, ConversionChange, ConversionStatus, Decision,
+    PostbackOutcome, Redecision, RedecisionEffect,
 };
 pub use decision_view::{ConversionView, FlagsView, PostbackOutcomeView, SubIdsView};
 pub use erasure::{Erasure, ErasureKind};
@@ -37,7 +38,7 @@ pub use ids::{
     AdvertiserId, ConversionId, ConversionIdView, EventId, IdError, OfferId, PostbackId,
     PublisherId, ShareId, TenantId,
 };
-pub use input::{ClickDetails, Command, CommandKind, Input, Postback};
+pub use input::{ClickDetails, Command, CommandKind, Input, Postback, Redecide};
 pub use money::{Currency, Micros, Money};
 pub use offer::{
     Advertiser, AmountsAt, Caps, Event, EventOverride, Integration, LiveState, Offer, Publisher,

@@ -101,6 +101,7 @@ coded! {
         UnknownCountry = "UNKNOWN_COUNTRY", "the click's country was not known, so targeting let it pass";
         UnknownPlatform = "UNKNOWN_PLATFORM", "the click's platform was not known, so targeting let it pass";
         ManyParameters = "MANY_PARAMETERS", "there were more parameters than are kept; the first ones were";
+        Redecided = "REDECIDED", "it was refused at first, and put back for decision by hand";
     }
 }
 

@@ -30,6 +30,7 @@ pub const FILES: &[SqlFile] = &[
     sql_file!(6, "0006_commands.sql"),
     sql_file!(7, "0007_deliveries.sql"),
     sql_file!(8, "0008_erasures.sql"),
+    sql_file!(9, "0009_redecisions.sql"),
 ];
 
 /// How long the rows of some tables are kept, unless an operator says otherwise.
@@ -61,7 +62,7 @@ pub const KEEPING: &[Keeping] = &[
     },
     Keeping {
         name: "postbacks",
-        tables: &["postbacks"],
+        tables: &["postbacks", "redecisions"],
         time_column: "received_at",
         default_days: Some(400),
         least_days: 1,

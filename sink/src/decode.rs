@@ -6,7 +6,7 @@ use eventlog::{Batch, Offset, StoredRecord};
 use schemas::decision::CommandOutcome;
 use schemas::{
     Click, Conversion, DeadLetter, Decision, DecodeError, DeliveryAttempt, Erasure,
-    PostbackOutcome, Refusal, Topic, UnixMillis, codec,
+    PostbackOutcome, Redecision, Refusal, Topic, UnixMillis, codec,
 };
 
 /// The topics that end up in ClickHouse.
@@ -42,6 +42,7 @@ pub struct Rows {
     pub postbacks: Vec<Placed<PostbackOutcome>>,
     pub conversions: Vec<Placed<Conversion>>,
     pub commands: Vec<Placed<CommandOutcome>>,
+    pub redecisions: Vec<Placed<Redecision>>,
     pub refused: Vec<Placed<Refusal>>,
     pub dead_letters: Vec<Placed<DeadLetter>>,
     pub deliveries: Vec<Placed<DeliveryAttempt>>,
@@ -59,6 +60,7 @@ impl Rows {
             + self.postbacks.len()
             + self.conversions.len()
             + self.commands.len()
+            + self.redecisions.len()
             + self.refused.len()
             + self.dead_letters.len()
             + self.deliveries.len()
@@ -76,6 +78,7 @@ impl Rows {
         self.postbacks.append(&mut other.postbacks);
         self.conversions.append(&mut other.conversions);
         self.commands.append(&mut other.commands);
+        self.redecisions.append(&mut other.redecisions);
         self.refused.append(&mut other.refused);
         self.dead_letters.append(&mut other.dead_letters);
         self.deliveries.append(&mut other.deliveries);
@@ -132,9 +135,11 @@ fn push(rows: &mut Rows, place: Place, value: &[u8]) -> Result<(), DecodeError> 
         Topic::Erasures => rows.erasures.push(codec::decode(value)?),
         Topic::Decisions => {
             // What is asked of the deliverer is no row until it is tried.
-            let Decision { postback, command, conversions, deliveries: _ } = codec::decode(value)?;
+            let Decision { postback, command, redecision, conversions, deliveries: _ } =
+                codec::decode(value)?;
             rows.postbacks.extend(postback.map(|message| Placed { place, message }));
             rows.commands.extend(command.map(|message| Placed { place, message }));
+            rows.redecisions.extend(redecision.map(|message| Placed { place, message }));
             let placed = conversions.into_iter().map(|message| Placed { place, message });
             rows.conversions.extend(placed);
         }

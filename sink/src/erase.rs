@@ -145,6 +145,15 @@ impl Eraser {
         )
         .await?;
         counts.postbacks += rows.len() as u64;
+        let rows = self.rows("redecisions", "postback_id", "received_at", &among).await?;
+        self.change(
+            "redecisions",
+            "postback_id",
+            "received_at",
+            &rows,
+            &format!("UPDATE {update}, parameters = [], note = ''"),
+        )
+        .await?;
         let subs: String = (1..=15).map(|n| format!(", sub{n} = ''")).collect();
         let update = format!("UPDATE {update}, note = '', transaction_id = ''{subs}");
         for table in ["conversions", "conversions_latest"] {

@@ -125,6 +125,13 @@ impl Erased {
                 postback.parameters.clear();
             }
         }
+        for again in rows.redecisions.iter_mut().map(|row| &mut row.message) {
+            if is_erased(&again.outcome.click_id) {
+                again.outcome.click_id = pseudonym(&again.outcome.click_id);
+                again.outcome.parameters.clear();
+                again.note.clear();
+            }
+        }
         for conversion in rows.conversions.iter_mut().map(|row| &mut row.message) {
             if is_erased(&conversion.click_id) {
                 conversion.click_id = pseudonym(&conversion.click_id).into();

@@ -8,7 +8,8 @@ use crate::kept::Kept;
 use clickhouse::{Row, RowWrite};
 use schemas::decision::CommandOutcome;
 use schemas::{
-    Click, Conversion, DeadLetter, DeliveryAttempt, Flag, PostbackOutcome, Refusal, SubIds,
+    Click, Conversion, DeadLetter, DeliveryAttempt, Flag, PostbackOutcome, Redecision, Refusal,
+    SubIds,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -326,6 +327,89 @@ impl Record for CommandOutcome {
 }
 
 #[derive(Debug, Row, Serialize)]
+pub struct RedecisionRow<'a> {
+    pub postback_id: UuidHalves,
+    pub tenant: &'a str,
+    pub advertiser_id: &'a str,
+    pub received_at: i64,
+    pub click_id: &'a str,
+    pub event_id: &'a str,
+    pub outcome: &'a str,
+    pub reason: &'a str,
+    pub conversion_id: &'a str,
+    pub offer_id: &'a str,
+    pub publisher_id: &'a str,
+    pub parameters: Vec<(&'a str, &'a str)>,
+    pub flags: Vec<&'static str>,
+    pub test: bool,
+    pub config_version: u64,
+    pub run_id: UuidHalves,
+    pub preview: bool,
+    pub effect: &'a str,
+    pub operator: &'a str,
+    pub note: &'a str,
+    pub decided_at: i64,
+    pub changes: String,
+}
+
+impl Record for Redecision {
+    const TABLE: &'static str = "redecisions";
+    type Row = RedecisionRow<'static>;
+    const KEPT: &'static [Kept<Self>] = &[Kept {
+        table: "redecisions",
+        identity: |it| format!("{}/{}", it.outcome.postback_id.0, it.run_id),
+        identity_sql: "concat(toString(postback_id), '/', toString(run_id))",
+        rank: |_| 0,
+        rank_sql: "0",
+    }];
+
+    fn row(&self) -> RedecisionRow<'_> {
+        let PostbackRow {
+            postback_id,
+            tenant,
+            advertiser_id,
+            received_at,
+            click_id,
+            event_id,
+            outcome,
+            reason,
+            conversion_id,
+            offer_id,
+            publisher_id,
+            parameters,
+            flags,
+            test,
+            config_version,
+        } = self.outcome.row();
+        RedecisionRow {
+            postback_id,
+            tenant,
+            advertiser_id,
+            received_at,
+            click_id,
+            event_id,
+            outcome,
+            reason,
+            conversion_id,
+            offer_id,
+            publisher_id,
+            parameters,
+            flags,
+            test,
+            config_version,
+            run_id: halves(&self.run_id),
+            preview: self.preview,
+            effect: self.effect.code(),
+            operator: &self.operator,
+            note: &self.note,
+            decided_at: self.decided_at.0,
+            // Texts and numbers: there is nothing that could fail.
+            changes: serde_json::to_string(&self.changes).unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Debug, Row, Serialize)]
 pub struct RefusalRow<'a> {
     pub refusal_id: UuidHalves,
     pub refused_at: i64,
@@ -496,6 +580,7 @@ mod tests {
         check::<PostbackOutcome>();
         check::<Conversion>();
         check::<CommandOutcome>();
+        check::<Redecision>();
         check::<Refusal>();
         check::<DeadLetter>();
         check::<DeliveryAttempt>();

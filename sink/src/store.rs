@@ -13,8 +13,8 @@ use clickhouse::Client;
 use eventlog::{AppendError, EventLog, ReadError, ReadLimit, Record, StoredRecord};
 use schemas::decision::CommandOutcome;
 use schemas::{
-    Click, Conversion, DeadLetter, DeliveryAttempt, PostbackOutcome, Refusal, Topic, UnixMillis,
-    codec,
+    Click, Conversion, DeadLetter, DeliveryAttempt, PostbackOutcome, Redecision, Refusal, Topic,
+    UnixMillis, codec,
 };
 use service::Clock;
 use std::sync::Arc;
@@ -56,11 +56,21 @@ impl Store {
     pub async fn put(&self, plan: &Plan, rows: &Rows) {
         let client = &self.client;
         let token = |table: &str| plan.token(table);
-        let (clicks, postbacks, conversions, commands, refused, dead_letters, deliveries) = (
+        let (
+            clicks,
+            postbacks,
+            conversions,
+            commands,
+            redecisions,
+            refused,
+            dead_letters,
+            deliveries,
+        ) = (
             token(Click::TABLE),
             token(PostbackOutcome::TABLE),
             token(Conversion::TABLE),
             token(CommandOutcome::TABLE),
+            token(Redecision::TABLE),
             token(Refusal::TABLE),
             token(DeadLetter::TABLE),
             token(DeliveryAttempt::TABLE),
@@ -70,6 +80,7 @@ impl Store {
             insert(client, &postbacks, &rows.postbacks),
             insert(client, &conversions, &rows.conversions),
             insert(client, &commands, &rows.commands),
+            insert(client, &redecisions, &rows.redecisions),
             insert(client, &refused, &rows.refused),
             insert(client, &dead_letters, &rows.dead_letters),
             insert(client, &deliveries, &rows.deliveries),
@@ -80,8 +91,8 @@ impl Store {
         for letters in rows.broken.chunks(DEAD_LETTERS_PER_APPEND) {
             self.bury("unreadable", letters).await;
         }
-        let (a, b, c, d, e, f, g) = refused;
-        for refused in a.into_iter().chain(b).chain(c).chain(d).chain(e).chain(f).chain(g) {
+        let (a, b, c, d, e, f, g, h) = refused;
+        for refused in [a, b, c, d, e, f, g, h].into_iter().flatten() {
             self.bury_refused(refused).await;
         }
     }
@@ -96,6 +107,7 @@ impl Store {
             self.restore(plan, rows.postbacks, since_ms),
             self.restore(plan, rows.conversions, since_ms),
             self.restore(plan, rows.commands, since_ms),
+            self.restore(plan, rows.redecisions, since_ms),
             self.restore(plan, rows.refused, since_ms),
             self.restore(plan, rows.dead_letters, since_ms),
             self.restore(plan, rows.deliveries, since_ms),

@@ -136,6 +136,7 @@ async fn every_kind_of_row_arrives_as_it_was_sent(server: &Server, directory: &P
     let decision = Decision {
         postback: Some(postback(1)),
         command: Some(command()),
+        redecision: None,
         conversions: vec![conversion(0, 1, "pet-the-dogs"), conversion(0, 2, "pet-the-dogs")],
         ..Decision::default()
     };

@@ -134,6 +134,16 @@ fn body(endpoint: Endpoint) -> Option<Value> {
                 "schema": { "type": "string", "description": about },
             } }));
         }
+        Endpoint::Redecide => json!({
+            "type": "object",
+            "required": ["apply"],
+            "properties": {
+                "apply": { "type": "boolean" },
+                "reason": { "type": "string" },
+                "operator": { "type": "string" },
+                "after": { "type": ["object", "null"], "description": "`next` of the page before." },
+            },
+        }),
         _ => return None,
     };
     Some(json!({ "application/json": { "schema": schema } }))

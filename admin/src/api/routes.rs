@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::parameter::{PERIOD, Parameter};
+use crate::redecide;
 use crate::report::format::EXPORT_FORMATS;
 use crate::report::{Kind, funnel, reconcile, rows};
 use hyper::Method;
@@ -35,6 +36,7 @@ pub enum Endpoint {
     Approve,
     Reject,
     Erase,
+    Redecide,
 }
 
 /// One route.
@@ -113,6 +115,7 @@ impl Route {
                 all
             }
             Endpoint::Explain => vec![PERIOD[2]],
+            Endpoint::Redecide => redecide::parameters(),
         }
     }
 }
@@ -239,6 +242,14 @@ pub fn all() -> Vec<Route> {
             Method::POST,
             "erase",
             "Takes what is personal about some clicks out of all tables.",
+        ),
+        route(
+            Endpoint::Redecide,
+            "redecide",
+            Method::POST,
+            "redecide",
+            "Puts stored postbacks that were refused back for decision, or tells what would become \
+             of them, page by page.",
         ),
     ];
     routes.extend(rows::Kind::ALL.into_iter().map(|kind| {

@@ -68,6 +68,24 @@ pub struct PostbackRow {
     pub parameters: Vec<(String, String)>,
     pub flags: Vec<String>,
     pub test: bool,
+    /// When it was put back for decision, in order.
+    pub redecisions: Vec<RedecisionRow>,
+}
+
+/// What became of a postback when it was put back for decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedecisionRow {
+    pub decided_at_ms: i64,
+    /// A code of [`schemas::RedecisionEffect`].
+    pub effect: String,
+    pub outcome: String,
+    pub reason: String,
+    /// Who asked for it, and their words.
+    pub operator: String,
+    pub note: String,
+    /// What was decided when it was received.
+    pub first_outcome: String,
+    pub first_reason: String,
 }
 
 /// One revision of a conversion.

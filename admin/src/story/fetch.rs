@@ -1,6 +1,7 @@
 //! Finds everything about an id: a click id, a postback's or a conversion's.
 
 use super::facts::{Asked, ClickRow, Facts, PostbackRow, RevisionRow, Token, TokenClick};
+use super::redecisions;
 use crate::error::Error;
 use crate::warehouse::{Question, Warehouse};
 use keyring::Keyring;
@@ -163,6 +164,7 @@ async fn finish(
     revisions.truncate(REVISIONS_MAX);
     let more_postbacks = postbacks.len() > POSTBACKS_MAX;
     postbacks.truncate(POSTBACKS_MAX);
+    redecisions::add(sources.warehouse, click_id, &mut postbacks).await?;
     let token = open(sources.keyring, click_id);
     let click = match &token {
         Token::Valid(_) => {
@@ -252,6 +254,7 @@ async fn postbacks(
         parameters: row.pairs,
         flags: row.flags,
         test: row.test,
+        redecisions: Vec::new(),
     });
     Ok(rows.collect())
 }

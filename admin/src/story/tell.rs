@@ -2,6 +2,7 @@
 
 use super::advice;
 use super::facts::{Asked, Facts, PostbackRow, RevisionRow, Token, TokenClick};
+use super::redecisions;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use schemas::{ConversionStatus, Flag, Offer, Outcome, Reason};
@@ -194,6 +195,7 @@ impl Teller<'_> {
         }
         lines.push(format!("Postback id: {}", postback.postback_id));
         lines.push(format!("It said: {}", parameters(&postback.parameters, &postback.click_id)));
+        lines.extend(redecisions::lines(postback, |ms| self.time(ms)));
         lines.push(self.outcome(postback));
         let advice =
             postback.reason.parse::<Reason>().ok().and_then(|it| {

@@ -1,6 +1,8 @@
 //! Stories from fixed facts, as snapshots: the wording is the product.
 
-use super::facts::{Asked, ClickRow, Facts, PostbackRow, RevisionRow, Token, TokenClick};
+use super::facts::{
+    Asked, ClickRow, Facts, PostbackRow, RedecisionRow, RevisionRow, Token, TokenClick,
+};
 use super::tell;
 use crate::apply::{Source, check};
 use schemas::{Catalog, UnixMillis};
@@ -69,6 +71,7 @@ fn postback(number: u8, event: &str, outcome: &str, reason: &str) -> PostbackRow
         ],
         flags: Vec::new(),
         test: false,
+        redecisions: Vec::new(),
     }
 }
 
@@ -173,6 +176,28 @@ fn an_id_that_is_not_ours() {
 fn a_click_without_anything() {
     let mut facts = facts();
     facts.click = None;
+    insta::assert_snapshot!(tell(&facts).text());
+}
+
+#[test]
+fn one_that_was_put_back_tells_both_decisions() {
+    let mut facts = facts();
+    let mut again = postback(1, "first_open", "accepted", "");
+    let attempt = |minutes: i64, effect: &str, outcome: &str, reason: &str| RedecisionRow {
+        decided_at_ms: START + minutes * 60_000,
+        effect: effect.to_owned(),
+        outcome: outcome.to_owned(),
+        reason: reason.to_owned(),
+        operator: "sam".to_owned(),
+        note: "renamed on Friday".to_owned(),
+        first_outcome: "rejected".to_owned(),
+        first_reason: "UNKNOWN_EVENT".to_owned(),
+    };
+    again.redecisions = vec![
+        attempt(60, "refused", "rejected", "UNKNOWN_EVENT"),
+        attempt(90, "applied", "accepted", ""),
+    ];
+    facts.postbacks = vec![again];
     insta::assert_snapshot!(tell(&facts).text());
 }
 

@@ -53,6 +53,12 @@ pub enum Ask {
     #[command(after_long_help = "Example:\n  \
         gokart publisher-postback --publisher acme-rewards --test")]
     PublisherPostback(PublisherPostback),
+    /// Put stored postbacks that were refused back for decision, as of when they were received.
+    #[command(after_long_help = "Example:\n  \
+        gokart redecide --refusal UNKNOWN_EVENT --offer pet-the-dogs-ios --from 2026-11-21\n  \
+        gokart redecide --refusal UNKNOWN_EVENT --offer pet-the-dogs-ios --from 2026-11-21 \
+        --apply --reason \"the event was renamed on Friday\"")]
+    Redecide(Redecide),
     /// List requests whose credentials did not match, redacted.
     #[command(after_long_help = "Example:\n  gokart refused --tenant brownboots --limit 20")]
     Refused(Refused),
@@ -445,6 +451,48 @@ pub struct Deliveries {
     #[arg(long, env = "GOKART_LIMIT", value_name = "N", default_value_t = 100,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub limit: u32,
+    #[command(flatten)]
+    pub period: Period,
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("choice").multiple(true).required(true)
+    .args(["tenant", "advertiser", "offer", "event", "refusals", "postbacks", "from", "to"]))]
+pub struct Redecide {
+    /// Put them back for decision. Without it they are only shown, with what would become of them.
+    #[arg(long, env = "GOKART_APPLY", requires = "reason")]
+    pub apply: bool,
+    /// Why; it is kept with what comes of it.
+    #[arg(long, env = "GOKART_REASON", value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Who asks for it; kept too.
+    #[arg(long, env = "GOKART_OPERATOR", value_name = "NAME")]
+    pub operator: Option<String>,
+    /// Only those that were refused for this reason, e.g. UNKNOWN_EVENT. May be given several times.
+    #[arg(long = "refusal", env = "GOKART_REFUSAL", value_name = "CODE", value_delimiter = ',')]
+    pub refusals: Vec<String>,
+    /// Only of this tenant.
+    #[arg(long, env = "GOKART_TENANT", value_name = "ID")]
+    pub tenant: Option<String>,
+    /// Only of this advertiser.
+    #[arg(long, env = "GOKART_ADVERTISER", value_name = "ID")]
+    pub advertiser: Option<String>,
+    /// Only of this offer.
+    #[arg(long, env = "GOKART_OFFER", value_name = "ID")]
+    pub offer: Option<String>,
+    /// Only with this event ID as it was received.
+    #[arg(long, env = "GOKART_EVENT", value_name = "EVENT ID")]
+    pub event: Option<String>,
+    /// Only this postback. May be given several times.
+    #[arg(long = "postback", env = "GOKART_POSTBACK", value_name = "ID", value_delimiter = ',')]
+    pub postbacks: Vec<String>,
+    /// Test clicks too.
+    #[arg(long, env = "GOKART_INCLUDE_TEST")]
+    pub include_test: bool,
     #[command(flatten)]
     pub period: Period,
     #[command(flatten)]

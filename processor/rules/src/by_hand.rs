@@ -91,7 +91,8 @@ impl<S: Store> Case<'_, '_, S> {
             }
         }
         self.settle(index, Kind::ManuallyApproved, None)?;
-        self.ripple_by_hand()
+        self.ripple()?;
+        Ok(CommandEffect::Applied)
     }
 
     fn reject(&mut self, index: usize) -> Result<CommandEffect, S::Error> {
@@ -99,12 +100,6 @@ impl<S: Store> Case<'_, '_, S> {
             return Ok(CommandEffect::AlreadySo);
         }
         self.settle(index, Kind::ManuallyRejected, None)?;
-        self.ripple_by_hand()
-    }
-
-    /// The operator's words are about one conversion, not about those that follow from it.
-    fn ripple_by_hand(&mut self) -> Result<CommandEffect, S::Error> {
-        self.is_noting = false;
         self.ripple()?;
         Ok(CommandEffect::Applied)
     }

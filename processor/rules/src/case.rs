@@ -18,8 +18,15 @@ use std::sync::Arc;
 
 /// A click's state outlives by this much the last moment at which something about it can still be
 /// decided otherwise than by its age.
-const LIFETIME_MARGIN_MS: i64 = 25 * HOUR_MS;
+pub const LIFETIME_MARGIN_MS: i64 = 25 * HOUR_MS;
 const _: () = assert!(LIFETIME_MARGIN_MS > crate::convert::STRAGGLER_MAX_MS);
+
+/// The longest of all periods that matter to a click of an offer.
+pub fn longest_period_ms(offer: &Offer) -> i64 {
+    let of_events = offer.events.iter().map(|event| event.deadline_ms.max(event.pending_ms));
+    let others = [offer.attribution_window_ms, offer.reversal_window_ms, offer.sequence_grace_ms];
+    of_events.chain(others).max().unwrap_or(0)
+}
 
 /// `'a`: what came in, which the revisions borrow.
 pub struct Case<'w, 'a, S: Store> {
@@ -42,6 +49,9 @@ pub struct Case<'w, 'a, S: Store> {
     pub note: &'a str,
     /// They are about what is being settled.
     pub is_noting: bool,
+    /// The postback is put back for decision: it is judged by the time it was received, however
+    /// long ago that is.
+    pub redecided: bool,
     /// Levels that lost a conversion that met them.
     pub lost_levels: Vec<u32>,
     /// Caps or budget have changed.
@@ -110,6 +120,7 @@ impl<'w, 'a, S: Store> Case<'w, 'a, S> {
             postback_id: None,
             note: "",
             is_noting: false,
+            redecided: false,
             lost_levels,
             limits_touched: false,
             subs: None,
@@ -150,18 +161,7 @@ impl<'w, 'a, S: Store> Case<'w, 'a, S> {
     /// A click's state lives for the longest of all periods that matter to it after its last
     /// change. An earlier timer that is set already finds the later time when it fires.
     fn prolong(&mut self) -> Result<(), S::Error> {
-        let events = &self.offer.events;
-        let longest = events
-            .iter()
-            .map(|event| event.deadline_ms.max(event.pending_ms))
-            .chain([
-                self.offer.attribution_window_ms,
-                self.offer.reversal_window_ms,
-                self.offer.sequence_grace_ms,
-            ])
-            .max()
-            .unwrap_or(0);
-        let until = self.now.plus_ms(longest).plus_ms(LIFETIME_MARGIN_MS);
+        let until = self.now.plus_ms(longest_period_ms(&self.offer)).plus_ms(LIFETIME_MARGIN_MS);
         self.state.expires = self.state.expires.max(ExpiryHour::not_before(until));
         if !self.state.stored {
             let due = self.state.expires.time();

@@ -76,7 +76,9 @@ impl<S: Store> Case<'_, '_, S> {
             self.settle(index, Kind::AdvertiserRejected, None)?;
         } else if !self.sequence_met(event) {
             // 9
-            let due = postback.received_at.plus_ms(self.offer.sequence_grace_ms).max(self.now);
+            // One that is put back waits for others that are.
+            let since = if self.redecided { self.now } else { postback.received_at };
+            let due = since.plus_ms(self.offer.sequence_grace_ms).max(self.now);
             self.settle(index, Kind::Waiting, Some(due))?;
         } else {
             self.decide(index)?;
@@ -94,7 +96,11 @@ impl<S: Store> Case<'_, '_, S> {
     /// log long after its time is as late as it comes: the click's state may have expired since,
     /// and must not be begun anew.
     fn too_late(&self, facts: &Facts<'_>, event: &Event) -> Option<Reason> {
-        let happened_at = facts.happened_at.max(self.now.plus_ms(-STRAGGLER_MAX_MS));
+        let happened_at = match self.redecided {
+            // Its click's state is known to be there still.
+            true => facts.happened_at,
+            false => facts.happened_at.max(self.now.plus_ms(-STRAGGLER_MAX_MS)),
+        };
         let age_ms = happened_at.since(self.click.clicked_at());
         if !self.state.converted && age_ms > self.offer.attribution_window_ms {
             return Some(Reason::ClickWindowExpired);

@@ -84,6 +84,11 @@ pub fn parameters(slot: ClickSlot, postback: &Postback, order: &mut Vec<usize>) 
     hash_parts("parameters", std::iter::once(slot.0.as_slice()).chain(in_order))
 }
 
+/// The same parameters of postbacks that were put back for decision, which are remembered longer.
+pub fn redecided(parameters: [u8; 16]) -> [u8; 16] {
+    hash_parts("redecided parameters", std::iter::once(parameters.as_slice()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

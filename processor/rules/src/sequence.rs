@@ -48,7 +48,9 @@ impl<S: Store> Case<'_, '_, S> {
     }
 
     /// After any revision: dependents of what was lost, then whatever waits and need not any more.
+    /// An operator's words are about what was decided before, not about what follows from it.
     pub fn ripple(&mut self) -> Result<(), S::Error> {
+        self.is_noting = false;
         loop {
             if let Some(level) = self.lost_levels.pop() {
                 if self.level_met_at(level).is_none() {

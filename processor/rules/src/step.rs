@@ -8,22 +8,34 @@ use crate::flags::FlagSet;
 use crate::macros::holds_macro;
 use crate::output::{Decided, Scratch};
 use crate::read::{self, Class};
+use crate::redecide;
 use crate::revisions::Revisions;
 use crate::seen::{self, Novelty};
 use crate::store::Store;
 use crate::view::DecisionView;
 use schemas::{
-    Catalog, ClickDetails, Command, CommandEffect, CommandOutcome, ConversionIdView, Postback,
-    PostbackOutcomeView, Reason, ResolvedClick, Terms, UnixMillis,
+    Catalog, ClickDetails, Command, CommandEffect, CommandOutcome, ConversionIdView, Flag,
+    Postback, PostbackOutcomeView, Reason, Redecide, ResolvedClick, Terms, UnixMillis,
 };
 use std::sync::Arc;
 
 /// An input whose click id the edge has opened already: the rules never see keys.
 #[derive(Debug, Clone, Copy)]
 pub enum StepInput<'a> {
-    Postback { postback: &'a Postback, click: ClickReference<'a> },
+    Postback {
+        postback: &'a Postback,
+        click: ClickReference<'a>,
+    },
     ClickDetails(&'a ClickDetails),
-    Command { command: &'a Command, click: ClickReference<'a> },
+    Command {
+        command: &'a Command,
+        click: ClickReference<'a>,
+    },
+    /// One click for each of its postbacks.
+    Redecide {
+        command: &'a Redecide,
+        clicks: &'a [ClickReference<'a>],
+    },
 }
 
 /// What a click id led to.
@@ -41,6 +53,8 @@ pub enum ClickReference<'a> {
 pub enum Stepped {
     /// It has its decision.
     Decided,
+    /// Each of so many postbacks that were put back has its own.
+    Redecided(usize),
     /// Click details, which are kept and lead to no decision.
     Kept,
     /// An exact repeat of our own, which has had its decision.
@@ -48,9 +62,9 @@ pub enum Stepped {
 }
 
 /// Decides one input at `now`: the partition's clock, which is the greatest `received_at` read.
-/// Tells `out`: one decision for each postback and command, none for click details, none for
-/// an exact repeat of our own. The caller has fired the timers that are due before, and waits with
-/// an input until `catalog` is at least of the version of its click.
+/// Tells `out`: one decision for each postback (put back ones too) and command, none for click
+/// details, none for an exact repeat of our own. The caller has fired the timers that are due
+/// before, and waits with an input until `catalog` is at least of the version of its click.
 ///
 /// # Errors
 /// Only the store's. The step may then be half done: throw the batch away.
@@ -100,21 +114,33 @@ fn step_with<S: Store>(
                 }
             }
         }
+        StepInput::Redecide { command, clicks } => {
+            let id = command.command_id.as_bytes();
+            match seen::note(store, scratch, command.issued_at, id, now)? {
+                Novelty::Repeat => Ok(Stepped::Repeated),
+                Novelty::New => {
+                    redecide::apply(store, scratch, catalog, command, clicks, now, out)?;
+                    Ok(Stepped::Redecided(command.postbacks.len()))
+                }
+            }
+        }
     }
 }
 
 /// A postback on its way through the rules.
-struct Hearing<'a> {
-    postback: &'a Postback,
+pub struct Hearing<'a> {
+    pub postback: &'a Postback,
     click: ClickReference<'a>,
     /// The click and what holds for it, when both are known.
-    opened: Option<(&'a ResolvedClick, Terms)>,
+    pub opened: Option<(&'a ResolvedClick, Terms)>,
     event_id: &'a str,
     click_id: &'a str,
     flags: FlagSet,
     test: bool,
+    /// It is put back for decision, with these words.
+    redecided: Option<&'a str>,
     /// What was made of its click, if the rules came that far.
-    revisions: Option<Revisions<'a>>,
+    pub revisions: Option<Revisions<'a>>,
 }
 
 fn step_postback<S: Store>(
@@ -126,24 +152,12 @@ fn step_postback<S: Store>(
     now: UnixMillis,
     out: &mut impl Decided,
 ) -> Result<(), S::Error> {
-    let opened = match click {
-        ClickReference::Resolved(click) => catalog.terms(click).map(|terms| (click, terms)),
-        ClickReference::Missing | ClickReference::Invalid => None,
-    };
-    let mut hearing = Hearing {
-        postback,
-        click,
-        opened,
-        event_id: read::event_id(postback),
-        click_id: read::click_id(postback),
-        flags: FlagSet::default(),
-        test: matches!(click, ClickReference::Resolved(click) if click.test),
-        revisions: None,
-    };
+    let mut hearing = Hearing::open(postback, click, catalog, None);
     let verdict = judge(&mut hearing, store, scratch, catalog, now, out)?;
     out.decision(&DecisionView {
         postback: Some(hearing.outcome(verdict, catalog)),
         command: None,
+        redecision: None,
         revisions: hearing.revisions.as_ref(),
     });
     if let Some(revisions) = hearing.revisions {
@@ -153,7 +167,7 @@ fn step_postback<S: Store>(
 }
 
 /// The rules, in their order.
-fn judge<'a, S: Store>(
+pub fn judge<'a, S: Store>(
     hearing: &mut Hearing<'a>,
     store: &mut S,
     scratch: &mut Scratch,
@@ -186,6 +200,9 @@ fn judge<'a, S: Store>(
     let offer = Arc::clone(&terms.offer);
     let mut facts = read::facts(postback, &offer, click.clicked_at());
     hearing.test = click.test || facts.sandbox;
+    if hearing.redecided.is_some() {
+        facts.flags.add(Flag::Redecided);
+    }
     hearing.flags = facts.flags;
     if facts.class == Class::Ignore {
         return Ok(Verdict::ignored());
@@ -213,6 +230,9 @@ fn judge<'a, S: Store>(
         },
     )?;
     case.postback_id = Some(postback.postback_id);
+    if let Some(words) = hearing.redecided {
+        (case.redecided, case.note, case.is_noting) = (true, words, true);
+    }
     let verdict = match event {
         _ if facts.class == Class::Reject => case.reverse(postback, &mut facts, event)?,
         None => Verdict::rejected(Reason::MissingEvent),
@@ -228,6 +248,31 @@ fn judge<'a, S: Store>(
 
 fn belongs_to_sender(terms: &Terms, postback: &Postback) -> bool {
     terms.offer.advertiser == postback.advertiser && terms.offer.tenant == postback.tenant
+}
+
+impl<'a> Hearing<'a> {
+    pub fn open(
+        postback: &'a Postback,
+        click: ClickReference<'a>,
+        catalog: &Catalog,
+        redecided: Option<&'a str>,
+    ) -> Self {
+        let opened = match click {
+            ClickReference::Resolved(click) => catalog.terms(click).map(|terms| (click, terms)),
+            ClickReference::Missing | ClickReference::Invalid => None,
+        };
+        Self {
+            postback,
+            click,
+            opened,
+            event_id: read::event_id(postback),
+            click_id: read::click_id(postback),
+            flags: FlagSet::default(),
+            test: matches!(click, ClickReference::Resolved(click) if click.test),
+            redecided,
+            revisions: None,
+        }
+    }
 }
 
 impl Hearing<'_> {
@@ -255,7 +300,7 @@ impl Hearing<'_> {
         holds_macro(self.event_id) && !is_configured() || holds_macro(self.click_id)
     }
 
-    fn outcome(&self, verdict: Verdict, catalog: &Catalog) -> PostbackOutcomeView<'_> {
+    pub fn outcome(&self, verdict: Verdict, catalog: &Catalog) -> PostbackOutcomeView<'_> {
         let postback = self.postback;
         // What another tenant's click is of is none of this tenant's business.
         let terms = match &self.opened {
@@ -310,6 +355,7 @@ fn step_command<S: Store>(
     out.decision(&DecisionView {
         postback: None,
         command: Some(&outcome),
+        redecision: None,
         revisions: revisions.as_ref(),
     });
     if let Some(revisions) = revisions {

@@ -149,7 +149,12 @@ fn fire_conversion<S: Store>(
     case.settle(index, kind, None)?;
     case.ripple()?;
     let revisions = case.close(out)?;
-    out.decision(&DecisionView { postback: None, command: None, revisions: Some(&revisions) });
+    out.decision(&DecisionView {
+        postback: None,
+        command: None,
+        redecision: None,
+        revisions: Some(&revisions),
+    });
     revisions.recycle(scratch);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Rule 8: what has converted already. Once for each click; once for each member of a publisher;
 //! a repeatable event once for each transaction, or once for each set of parameters for a while.
 
-use crate::case::Case;
+use crate::case::{Case, LIFETIME_MARGIN_MS, longest_period_ms};
 use crate::click_state::ClickState;
 use crate::identity::{self, Occurrence};
 use crate::keys::{self, ClickSlot, EventHash, Unique};
@@ -144,14 +144,15 @@ impl<S: Store> Case<'_, '_, S> {
         let order = &mut self.scratch.order;
         let parameters = identity::parameters(self.state.slot, postback, order);
         let hash = EventHash::of(event);
-        let scratch = &mut *self.scratch;
-        keys::retry(&mut scratch.key, parameters);
-        if self.store.get(&scratch.key, &mut scratch.value)? {
-            let (until, unique) = read_retry(&scratch.value)?;
-            if postback.received_at <= until
-                && let Some(index) =
-                    self.state.load_repeatable(self.store, scratch, hash, unique)?
-            {
+        if let Some(index) = self.retried(parameters, postback, hash)? {
+            return Ok(Spot::Here(index));
+        }
+        let span = if facts.carries_time { RETRY_TIMED_MS } else { RETRY_UNTIMED_MS };
+        if self.redecided {
+            if let Some(index) = self.retried(identity::redecided(parameters), postback, hash)? {
+                return Ok(Spot::Here(index));
+            }
+            if let Some(index) = self.perhaps_retried(postback, hash, span)? {
                 return Ok(Spot::Here(index));
             }
         }
@@ -163,18 +164,75 @@ impl<S: Store> Case<'_, '_, S> {
         if matches!(spot, Spot::Here(_)) {
             return Ok(spot);
         }
-        let span = if facts.carries_time { RETRY_TIMED_MS } else { RETRY_UNTIMED_MS };
         let until = postback.received_at.plus_ms(span);
+        // Fires when the last moment is over, and never before what it reads with.
+        let over = until.plus_ms(1).max(self.now);
+        if self.redecided {
+            // Its retries may be put back for as long as anything of this click can be.
+            let longest = longest_period_ms(&self.offer) + LIFETIME_MARGIN_MS;
+            let last = self.click.clicked_at().plus_ms(longest).max(over);
+            self.keep_retry(identity::redecided(parameters), until, unique, last)?;
+        }
+        if !self.redecided || until >= self.now {
+            self.keep_retry(parameters, until, unique, over)?;
+        }
+        Ok(spot)
+    }
+
+    fn keep_retry(
+        &mut self,
+        parameters: [u8; 16],
+        until: UnixMillis,
+        unique: Unique,
+        due: UnixMillis,
+    ) -> Result<(), S::Error> {
         let scratch = &mut *self.scratch;
         keys::retry(&mut scratch.key, parameters);
         scratch.value.clear();
         keys::put_time(&mut scratch.value, until);
         scratch.value.extend_from_slice(&unique.0);
         self.store.put(&scratch.key, &scratch.value)?;
-        // Fires when the last moment is over, and never before what it reads with.
-        let due = until.plus_ms(1).max(self.now);
-        timer_keys::arm(self.store, &mut scratch.key, due, Timer::Retry(parameters))?;
-        Ok(spot)
+        timer_keys::arm(self.store, &mut scratch.key, due, Timer::Retry(parameters))
+    }
+
+    /// The conversion of which a postback with these parameters is a retry.
+    fn retried(
+        &mut self,
+        parameters: [u8; 16],
+        postback: &Postback,
+        event: EventHash,
+    ) -> Result<Option<usize>, S::Error> {
+        let scratch = &mut *self.scratch;
+        keys::retry(&mut scratch.key, parameters);
+        if !self.store.get(&scratch.key, &mut scratch.value)? {
+            return Ok(None);
+        }
+        let (until, unique) = read_retry(&scratch.value)?;
+        if postback.received_at > until {
+            return Ok(None);
+        }
+        self.state.load_repeatable(self.store, scratch, event, unique)
+    }
+
+    /// For one that is put back: what its sender's retries are known by is forgotten after a
+    /// while. A conversion that was counted at the time may be of the same postback, and nobody can
+    /// tell; it is not paid twice.
+    fn perhaps_retried(
+        &mut self,
+        postback: &Postback,
+        event: EventHash,
+        span_ms: i64,
+    ) -> Result<Option<usize>, S::Error> {
+        self.state.load_repeatables(self.store, self.scratch)?;
+        Ok(self.state.records.iter().position(|record| {
+            let apart_ms = record.counted_at.0.saturating_sub(postback.received_at.0);
+            record.event == event
+                && record.unique.is_some()
+                && record.transaction.is_none()
+                && record.kind.blocks()
+                && !record.flags.has(Flag::Redecided)
+                && apart_ms.saturating_abs() <= span_ms
+        }))
     }
 
     /// The click that the key in the scratch buffer points to.

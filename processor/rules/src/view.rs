@@ -1,7 +1,7 @@
 //! A decision as it is told: borrowed, and the same JSON as [`Decision`].
 
 use crate::revisions::Revisions;
-use schemas::{CommandOutcome, ConversionView, Decision, PostbackOutcomeView};
+use schemas::{CommandOutcome, ConversionView, Decision, PostbackOutcomeView, Redecision};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 /// The decisions that one input, or one timer, led to; see [`Decision`].
@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 pub struct DecisionView<'a> {
     pub postback: Option<PostbackOutcomeView<'a>>,
     pub command: Option<&'a CommandOutcome>,
+    pub redecision: Option<&'a Redecision>,
     pub(crate) revisions: Option<&'a Revisions<'a>>,
 }
 
@@ -24,6 +25,7 @@ impl<'a> DecisionView<'a> {
         Decision {
             postback: self.postback.map(Into::into),
             command: self.command.cloned(),
+            redecision: self.redecision.cloned(),
             conversions: self.conversions().map(Into::into).collect(),
             deliveries: Vec::new(),
         }
@@ -35,6 +37,7 @@ impl Serialize for DecisionView<'_> {
         let revisions = self.revisions.filter(|revisions| !revisions.rows.is_empty());
         let fields = usize::from(self.postback.is_some())
             + usize::from(self.command.is_some())
+            + usize::from(self.redecision.is_some())
             + usize::from(revisions.is_some());
         let mut decision = serializer.serialize_struct("Decision", fields)?;
         if let Some(postback) = &self.postback {
@@ -42,6 +45,9 @@ impl Serialize for DecisionView<'_> {
         }
         if let Some(command) = self.command {
             decision.serialize_field("command", command)?;
+        }
+        if let Some(redecision) = self.redecision {
+            decision.serialize_field("redecision", redecision)?;
         }
         if let Some(revisions) = revisions {
             decision.serialize_field("conversions", &Rows(revisions))?;

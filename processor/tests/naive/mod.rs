@@ -7,7 +7,7 @@ use keyring::Keyring;
 use model::{Arrival, Line, Model, Verdict, believed, refuse};
 use schemas::{
     Catalog, Command, CommandKind, Decision, Document, Flag, Input, OfferId, Postback, Reason,
-    ResolvedClick, UnixMillis,
+    Redecide, ResolvedClick, UnixMillis,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -91,6 +91,7 @@ impl Naive {
         let token = match input {
             Input::Postback(postback) => postback.parameter("gk_click_id").unwrap_or_default(),
             Input::Command(command) => &command.click_id,
+            Input::Redecide(command) => return self.step_again(command),
             Input::ClickDetails(_) => return Ok(()),
         };
         let Ok(click) = self.keyring.open(token) else {
@@ -107,10 +108,43 @@ impl Naive {
                 let key = self.keys.get(command.conversion_id.as_str());
                 by_hand(model, key.map_or("", String::as_str), command)
             }
-            Input::ClickDetails(_) => true,
+            Input::Redecide(_) | Input::ClickDetails(_) => true,
         };
         let expected = std::mem::take(&mut model.lines);
         if is_repeat { Ok(()) } else { self.compare_step(expected) }
+    }
+
+    /// Takes postbacks that are put back, or only asked about. All have clicks of ours: nobody puts
+    /// others back.
+    fn step_again(&mut self, command: &Redecide) -> Result<(), String> {
+        let Some(first) = command.postbacks.first() else { return Ok(()) };
+        let open = |postback: &Postback| {
+            let token = postback.parameter("gk_click_id").unwrap_or_default();
+            self.keyring.open(token).map_err(|error| error.to_string())
+        };
+        let root = open(first)?.root_offer;
+        let clicks: Vec<_> = command.postbacks.iter().map(open).collect::<Result<_, _>>()?;
+        if clicks.iter().any(|click| click.root_offer != root) {
+            return Err("the models judge postbacks of one root offer at a time".to_owned());
+        }
+        let model = self.models.get_mut(&root).ok_or("an offer that is not there")?;
+        model.now = self.clock;
+        if model.is_repeat(command.issued_at, &command.command_id.to_string()) {
+            return Ok(());
+        }
+        let mut tried = command.preview.then(|| model.clone());
+        let mut each = Vec::new();
+        for (postback, click) in command.postbacks.iter().zip(&clicks) {
+            let model = tried.as_mut().unwrap_or(&mut *model);
+            let id = postback.postback_id.to_string();
+            model.redecide(click, |model| judge(model, click, postback, id.clone()));
+            let mut lines = std::mem::take(&mut model.lines);
+            if command.preview {
+                lines.retain(|line| matches!(line, Line::Redecision(..)));
+            }
+            each.push(lines);
+        }
+        each.into_iter().try_for_each(|expected| self.compare_step(expected))
     }
 
     /// What an input led to, after what timers did before it.
@@ -134,7 +168,9 @@ impl Naive {
         let timers = std::mem::take(&mut self.timers);
         let mut expected: Vec<_> = timers.into_iter().map(|line| self.translate(line)).collect();
         let mut found = Vec::new();
-        let by_timer = |it: &mut Decision| it.postback.is_none() && it.command.is_none();
+        let by_timer = |it: &mut Decision| {
+            it.postback.is_none() && it.command.is_none() && it.redecision.is_none()
+        };
         while let Some(decision) = self.written.pop_front_if(by_timer) {
             found.extend(lines(&decision));
         }
@@ -165,7 +201,7 @@ impl Naive {
                     key.clone_from(id);
                 }
             }
-            Line::Postback { conversion: None, .. } | Line::Command(_) => {}
+            Line::Postback { conversion: None, .. } | Line::Command(_) | Line::Redecision(..) => {}
         }
         line
     }
@@ -175,7 +211,7 @@ impl Naive {
 fn names(lines: &[Line]) -> impl Iterator<Item = &str> {
     lines.iter().filter_map(|line| match line {
         Line::Row { conversion, .. } => Some(conversion.as_str()),
-        Line::Postback { .. } | Line::Command(_) => None,
+        Line::Postback { .. } | Line::Command(_) | Line::Redecision(..) => None,
     })
 }
 
@@ -256,8 +292,11 @@ fn judge(model: &mut Model, click: &ResolvedClick, postback: &Postback, id: Stri
     let plausible = sent_at.filter(|at| believed(*at, click.clicked_at(), received_at));
     let doubted = sent_at.is_some() && plausible.is_none();
     let unreadable = report.amount.is_some_and(|amount| amount.parse::<i64>().is_err());
-    let flags =
-        [unreadable.then_some(Flag::InvalidRevenue), doubted.then_some(Flag::ImplausibleEventTime)];
+    let flags = [
+        unreadable.then_some(Flag::InvalidRevenue),
+        doubted.then_some(Flag::ImplausibleEventTime),
+        model.redecided.then_some(Flag::Redecided),
+    ];
     let mut parameters = postback.parameters.clone();
     parameters.sort();
     let arrival = Arrival {
@@ -314,5 +353,8 @@ fn lines(decision: &Decision) -> Vec<Line> {
         conversion: it.conversion_id.as_ref().map(ToString::to_string),
     });
     let command = decision.command.as_ref().map(|it| Line::Command(it.effect));
-    rows.chain(postback).chain(command).collect()
+    let redecision = decision.redecision.as_ref();
+    let redecision =
+        redecision.map(|it| Line::Redecision(it.effect, it.outcome.outcome, it.outcome.reason));
+    rows.chain(postback).chain(command).chain(redecision).collect()
 }

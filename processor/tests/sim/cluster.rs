@@ -16,8 +16,8 @@ use processor::ProcessorConfig;
 use schemas::codec::{parse_body, split};
 use schemas::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use schemas::{
-    CommandKind, ConfigDocument, ConfigMarker, ConfigRecord, Conversion, Decision, Topic,
-    UnixMillis,
+    CommandKind, ConfigDocument, ConfigMarker, ConfigRecord, Conversion, Decision, Input, Postback,
+    Topic, UnixMillis,
 };
 use service::{Clock, Readiness, ServiceError, Shutdown};
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,6 +150,12 @@ impl Cluster {
                 }
             }
             Step::Repeat { back } => self.repeat(back),
+            Step::Redecide { back, preview } => {
+                let newest = self.acknowledged_postback(back);
+                if let Some(postback) = newest {
+                    self.send(Parcel::Redecide { postback: Box::new(postback), preview });
+                }
+            }
             Step::Unreadable { partition } => {
                 let value = Bytes::from_static(b"{\"v\":1,\"postback\":}");
                 self.send(Parcel::Bytes { partition, value });
@@ -226,6 +232,19 @@ impl Cluster {
         {
             self.send(Parcel::Bytes { partition: it.partition, value: it.value });
         }
+    }
+
+    /// The newest postback but `back` that was acknowledged.
+    fn acknowledged_postback(&self, back: u64) -> Option<Postback> {
+        let outside = lock(&self.outside);
+        let mut postbacks =
+            outside.acknowledged.iter().rev().filter_map(|it| {
+                match Input::decode(&it.value).ok()? {
+                    Input::Postback(postback) => Some(postback),
+                    _ => None,
+                }
+            });
+        postbacks.nth(back as usize)
     }
 
     /// Some conversion among those decided so far.

@@ -49,7 +49,7 @@ pub async fn judge(cluster: &Cluster) -> Result<Ending, Broken> {
     Ok(Ending {
         digest: digest(cluster, &decisions),
         postbacks,
-        revisions: view.len() - postbacks,
+        revisions: view.keys().filter(|it| matches!(it, Identity::Conversion(..))).count(),
         commits,
         repeated_rows: raw - view.len(),
         reached: decided.iter().flat_map(words).collect(),
@@ -61,7 +61,8 @@ fn words(decision: &Decision) -> impl Iterator<Item = &'static str> {
     let postback = decision.postback.iter().filter_map(|it| it.reason).map(Reason::code);
     let rows = decision.conversions.iter().filter_map(|it| it.reason).map(Reason::code);
     let command = decision.command.iter().map(|it| it.effect.code());
-    postback.chain(rows).chain(command)
+    let again = decision.redecision.iter().map(|it| it.effect.code());
+    postback.chain(rows).chain(command).chain(again)
 }
 
 /// A whole partition of a topic.
@@ -120,13 +121,20 @@ fn every_input_has_one_outcome(
         match Input::decode(&stored.record.value) {
             Ok(Input::Postback(it)) => drop(expected.insert(it.postback_id.0)),
             Ok(Input::Command(it)) => drop(expected.insert(it.command_id)),
+            Ok(Input::Redecide(it)) => {
+                let each = it.postbacks.iter();
+                expected.extend(each.map(|postback| both(it.run_id, postback.postback_id.0)));
+            }
             Ok(Input::ClickDetails(_)) | Err(_) => {}
         }
     }
     let mut seen = BTreeSet::new();
     for decision in decided {
         let postback = decision.postback.iter().map(|it| it.postback_id.0);
-        for id in postback.chain(decision.command.iter().map(|it| it.command_id)) {
+        let again = decision.redecision.iter();
+        let again = again.map(|it| both(it.run_id, it.outcome.postback_id.0));
+        let command = decision.command.iter().map(|it| it.command_id);
+        for id in postback.chain(command).chain(again) {
             if !seen.insert(id) {
                 return Err(Broken::new(law, format!("{id} has two")));
             }
@@ -136,6 +144,11 @@ fn every_input_has_one_outcome(
         None => Ok(()),
         Some(id) => Err(Broken::new(law, format!("{id} has none"))),
     }
+}
+
+/// What stands for a postback in a run.
+fn both(run: uuid::Uuid, postback: uuid::Uuid) -> uuid::Uuid {
+    uuid::Uuid::from_u128(run.as_u128().rotate_left(64) ^ postback.as_u128())
 }
 
 /// Laws of single decisions and of a conversion's revisions, in log order.

@@ -10,7 +10,7 @@ use rules::invariants::{Audit, Invariant, Violation};
 use rules::{ClickReference, Decided, DecisionView, MoreDue, Scratch, StepInput};
 use schemas::codec::encode;
 use schemas::topic::partition_of;
-use schemas::{Availability, Decision, Input, OfferId, ResolvedClick, Topic, UnixMillis};
+use schemas::{Availability, Decision, Input, OfferId, Postback, ResolvedClick, Topic, UnixMillis};
 use std::collections::BTreeMap;
 
 /// Plain state.
@@ -177,23 +177,32 @@ impl Replay {
     }
 
     fn step(&mut self, taken: &Taken, input: &Input) -> Result<(), rules::Damaged> {
-        let click = match input {
-            Input::Postback(postback) => postback.parameter("gk_click_id").unwrap_or_default(),
-            Input::Command(command) => &command.click_id,
-            Input::ClickDetails(_) => "",
+        let token = |of: &Postback| of.parameter("gk_click_id").unwrap_or_default().to_owned();
+        let tokens: Vec<String> = match input {
+            Input::Postback(postback) => vec![token(postback)],
+            Input::Command(command) => vec![command.click_id.clone()],
+            Input::ClickDetails(_) => vec![String::new()],
+            Input::Redecide(command) => command.postbacks.iter().map(token).collect(),
         };
-        let opened: Option<ResolvedClick> = KEYRING.open(click).ok();
-        if let Some(click) = &opened {
+        let opened: Vec<Option<ResolvedClick>> =
+            tokens.iter().map(|token| KEYRING.open(token).ok()).collect();
+        for click in opened.iter().flatten() {
             debug_assert_eq!(partition_of(&click.root_offer, PARTITIONS), self.partition);
         }
-        let click = match (&opened, click) {
-            (Some(click), _) => ClickReference::Resolved(click),
-            (None, "") => ClickReference::Missing,
-            (None, _) => ClickReference::Invalid,
-        };
+        let clicks: Vec<ClickReference<'_>> = opened
+            .iter()
+            .zip(&tokens)
+            .map(|(opened, token)| match (opened, token.as_str()) {
+                (Some(click), _) => ClickReference::Resolved(click),
+                (None, "") => ClickReference::Missing,
+                (None, _) => ClickReference::Invalid,
+            })
+            .collect();
+        let click = clicks[0];
         let step_input = match input {
             Input::Postback(postback) => StepInput::Postback { postback, click },
             Input::Command(command) => StepInput::Command { command, click },
+            Input::Redecide(command) => StepInput::Redecide { command, clicks: &clicks },
             Input::ClickDetails(details) => StepInput::ClickDetails(details),
         };
         rules::step(&mut self.store, &taken.catalog, step_input, self.clock, &mut self.out)

@@ -15,8 +15,8 @@ use schemas::codec::encode;
 use schemas::time::MINUTE_MS;
 use schemas::topic::partition_of;
 use schemas::{
-    AdvertiserId, ClickDetails, Command, CommandKind, Conversion, Postback, PostbackId, TenantId,
-    Topic, UnixMillis,
+    AdvertiserId, ClickDetails, Command, CommandKind, Conversion, Postback, PostbackId, Redecide,
+    TenantId, Topic, UnixMillis,
 };
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
@@ -76,6 +76,10 @@ pub enum Parcel {
     Command {
         conversion: Box<Conversion>,
         kind: CommandKind,
+    },
+    Redecide {
+        postback: Box<Postback>,
+        preview: bool,
     },
     /// Bytes as they are, into a partition.
     Bytes {
@@ -165,6 +169,22 @@ impl Parcel {
                 };
                 let home = partition_of(&conversion.root_offer_id, PARTITIONS);
                 (home, encode(&command).into())
+            }
+            Self::Redecide { postback, preview } => {
+                let token = postback.parameter("gk_click_id");
+                let click = CLICK_POOL.iter().find(|click| Some(click.token.as_str()) == token);
+                let command = Redecide {
+                    command_id: id,
+                    run_id: id,
+                    issued_at: at,
+                    config_version: 0,
+                    preview: *preview,
+                    operator: "somebody".to_owned(),
+                    reason: "because".to_owned(),
+                    postbacks: vec![Postback::clone(postback)],
+                };
+                let root = &click.expect("one of the pool").resolved.root_offer;
+                (partition_of(root, PARTITIONS), encode(&command).into())
             }
             Self::Bytes { partition, value } => (*partition, value.clone()),
         }

@@ -44,6 +44,11 @@ pub enum Step {
         approve: bool,
         over_limit: bool,
     },
+    /// The newest postback but `back` is put back for decision, whatever became of it.
+    Redecide {
+        back: u64,
+        preview: bool,
+    },
     Apply,
     Advance {
         ms: i64,
@@ -84,9 +89,14 @@ impl Story {
     /// About `length` steps; the same seed always gives the same ones.
     pub fn of(seed: u64, length: usize) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_5eed_5eed_5eed);
+        let mut redecides = Random::new(seed ^ 0x4ede_c1de);
         let mut steps = Vec::with_capacity(length + length / 2);
         while steps.len() < length {
             steps.push(step(&mut random));
+            if redecides.below(25) == 0 {
+                let (back, preview) = (redecides.below(12), redecides.below(6) == 0);
+                steps.push(Step::Redecide { back, preview });
+            }
             // How far everybody gets before the next thing happens.
             if random.below(3) > 0 {
                 let rounds = [1, 2, 3, 5, 8, 20, 90][random.below(7) as usize];
@@ -190,6 +200,10 @@ impl fmt::Display for Step {
                 let word = if *approve { "approves" } else { "rejects" };
                 let limit = if *over_limit { ", past any limit" } else { "" };
                 write!(f, "somebody {word} conversion {nth} of those there are{limit}")
+            }
+            Self::Redecide { back, preview } => {
+                let word = if *preview { "asked what would become of it" } else { "put back" };
+                write!(f, "the newest postback but {back} is {word}")
             }
             Self::Apply => write!(f, "a changed configuration is applied"),
             Self::Advance { ms } => write!(f, "{ms} ms pass"),

@@ -3,7 +3,7 @@
 
 use super::Broken;
 use eventlog::simulated::Random;
-use schemas::{Conversion, Decision, PostbackOutcome};
+use schemas::{Conversion, Decision, PostbackOutcome, Redecision};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -12,12 +12,14 @@ use std::sync::{Arc, Mutex};
 pub enum Identity {
     Postback(String),
     Conversion(String, u32),
+    Redecision(String, String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     Postback(Box<PostbackOutcome>),
     Conversion(Box<Conversion>),
+    Redecision(Box<Redecision>),
 }
 
 impl Row {
@@ -27,13 +29,18 @@ impl Row {
             Self::Conversion(row) => {
                 Identity::Conversion(row.conversion_id.to_string(), row.revision)
             }
+            Self::Redecision(row) => {
+                Identity::Redecision(row.run_id.to_string(), row.outcome.postback_id.to_string())
+            }
         }
     }
 
     /// The rows of one decision.
     pub fn of(decision: &Decision) -> impl Iterator<Item = Self> {
         let postback = decision.postback.iter().cloned().map(Box::new).map(Self::Postback);
-        postback.chain(decision.conversions.iter().cloned().map(Box::new).map(Self::Conversion))
+        let again = decision.redecision.iter().cloned().map(Box::new).map(Self::Redecision);
+        let rows = decision.conversions.iter().cloned().map(Box::new).map(Self::Conversion);
+        postback.chain(again).chain(rows)
     }
 }
 

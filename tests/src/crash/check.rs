@@ -55,7 +55,8 @@ fn identity(input: &Input) -> Option<Uuid> {
     match input {
         Input::Postback(it) => Some(it.postback_id.0),
         Input::Command(it) => Some(it.command_id),
-        Input::ClickDetails(_) => None,
+        // The story puts nothing back; what is has no outcome of its own.
+        Input::ClickDetails(_) | Input::Redecide(_) => None,
     }
 }
 

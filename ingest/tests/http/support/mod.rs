@@ -298,7 +298,7 @@ impl Running {
         inputs
             .filter_map(|(partition, record)| match Input::decode(&record.value).unwrap() {
                 Input::Postback(postback) => Some((partition, postback)),
-                Input::ClickDetails(_) | Input::Command(_) => None,
+                Input::ClickDetails(_) | Input::Command(_) | Input::Redecide(_) => None,
             })
             .collect()
     }

@@ -225,6 +225,10 @@ pub fn check_next(
 /// # Errors
 /// [`Invariant::OneOutcome`].
 pub fn check_outcomes(stepped: crate::Stepped, told: usize) -> Result<(), Invariant> {
-    let expected = usize::from(stepped == crate::Stepped::Decided);
+    let expected = match stepped {
+        crate::Stepped::Decided => 1,
+        crate::Stepped::Redecided(postbacks) => postbacks,
+        crate::Stepped::Kept | crate::Stepped::Repeated => 0,
+    };
     if told == expected { Ok(()) } else { Err(Invariant::OneOutcome) }
 }

@@ -179,6 +179,8 @@ fn one_outcome() {
         (Stepped::Decided, 1, true),
         (Stepped::Decided, 0, false),
         (Stepped::Decided, 2, false),
+        (Stepped::Redecided(2), 2, true),
+        (Stepped::Redecided(2), 1, false),
         (Stepped::Repeated, 0, true),
         (Stepped::Repeated, 1, false),
         (Stepped::Kept, 0, true),

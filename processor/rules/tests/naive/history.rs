@@ -68,6 +68,11 @@ pub enum Op {
     Reject {
         row: usize,
     },
+    /// An earlier postback is put back for decision, whatever became of it.
+    Redecide {
+        back: usize,
+        preview: bool,
+    },
     Configure(Setting),
     /// A user follows the link again: from now on it is another click.
     Fresh {
@@ -214,6 +219,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         2 => (0usize..6, any::<bool>()).prop_map(|(back, same_id)| Op::Again { back, same_id }),
         1 => (0usize..8, any::<bool>()).prop_map(|(row, over_limit)| Op::Approve { row, over_limit }),
         1 => (0usize..8).prop_map(|row| Op::Reject { row }),
+        2 => (0usize..8, prop::bool::weighted(0.1))
+            .prop_map(|(back, preview)| Op::Redecide { back, preview }),
         2 => any_setting().prop_map(Op::Configure),
         2 => wait.prop_map(Op::Wait),
         2 => (0..CLICKS).prop_map(|click| Op::Fresh { click }),

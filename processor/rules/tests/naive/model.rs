@@ -17,6 +17,7 @@ pub enum Line {
         conversion: Option<String>,
     },
     Command(CommandEffect),
+    Redecision(RedecisionEffect, Outcome, Option<Reason>),
     Row {
         decided_at: UnixMillis,
         conversion: String,
@@ -98,7 +99,7 @@ pub struct Arrival {
     pub parameters: String,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Model {
     pub catalog: Catalog,
     pub now: UnixMillis,
@@ -108,13 +109,15 @@ pub struct Model {
     pub rejected_clicks: Vec<Slot>,
     expires: Vec<(Slot, UnixMillis)>,
     seen: Vec<(UnixMillis, String)>,
-    /// Slot, parameters, until when a retry, when forgotten, occurrence.
-    retries: Vec<(Slot, String, UnixMillis, UnixMillis, String)>,
+    /// Slot, parameters, until when a retry, when forgotten, occurrence, of one that was put back.
+    retries: Vec<(Slot, String, UnixMillis, UnixMillis, String, bool)>,
     /// Member scope and event → conversion; the last one holds.
     members: Vec<(String, EventId, usize)>,
     transactions: Vec<(String, usize)>,
     pub lost: Vec<u32>,
     pub touched: bool,
+    /// What is being judged was put back for decision.
+    pub redecided: bool,
     pub lines: Vec<Line>,
 }
 
@@ -159,7 +162,10 @@ impl Model {
         let offer = self.offer_of(click);
         let event = offer.event(arrival.report.event).unwrap().clone();
         // Nothing is older than a day and half an hour, by the partition's clock.
-        let happened_at = arrival.happened_at.0.max(self.now.0 - DAY_MS - 30 * MINUTE_MS);
+        let happened_at = match self.redecided {
+            true => arrival.happened_at.0,
+            false => arrival.happened_at.0.max(self.now.0 - DAY_MS - 30 * MINUTE_MS),
+        };
         let age = (happened_at - click.clicked_at().0).max(0);
         let any = self.convs.iter().any(|it| it.slot == slot && !it.gone);
         if !any && age > offer.attribution_window_ms {
@@ -227,7 +233,8 @@ impl Model {
         if kept || self.rejected_clicks.contains(&slot) {
             self.revise(index, ConversionStatus::Rejected, Some(Reason::AdvertiserRejected), None);
         } else if !self.sequence_met(slot, &event) {
-            let due = arrival.received_at.plus_ms(offer.sequence_grace_ms).max(self.now);
+            let since = if self.redecided { self.now } else { arrival.received_at };
+            let due = since.plus_ms(offer.sequence_grace_ms).max(self.now);
             let waiting = Some(Reason::WaitingSequence);
             self.revise(index, ConversionStatus::Pending, waiting, Some(due));
         } else {
@@ -281,26 +288,52 @@ impl Model {
         }
         flags.push(Flag::NoTransactionId);
         flags.sort_by_key(|flag| *flag as usize);
-        let alike = self
-            .retries
-            .iter()
-            .rev()
-            .find(|it| it.0 == slot && it.1 == arrival.parameters)
-            .filter(|it| arrival.received_at <= it.2 && self.now < it.3);
-        if let Some((.., occurrence)) = alike
-            && self.find(slot, &event.id, Some(occurrence.as_str())).is_some()
+        let span = if arrival.timed { 25 * HOUR_MS } else { HOUR_MS };
+        let kinds = if self.redecided { &[false, true][..] } else { &[false] };
+        for of_redecided in kinds {
+            let alike = self
+                .retries
+                .iter()
+                .rev()
+                .find(|it| it.0 == slot && it.1 == arrival.parameters && it.5 == *of_redecided)
+                .filter(|it| arrival.received_at <= it.2 && self.now < it.3);
+            if let Some((.., occurrence, _)) = alike
+                && self.find(slot, &event.id, Some(occurrence.as_str())).is_some()
+            {
+                return Ok((Some(occurrence.clone()), flags));
+            }
+        }
+        if self.redecided
+            && let Some(near) = self.convs.iter().find(|it| {
+                !it.gone
+                    && it.slot == slot
+                    && it.event == event.id
+                    && it.occurrence.as_deref().is_some_and(|text| text.starts_with("postback"))
+                    && it.blocks()
+                    && !it.flags.contains(&Flag::Redecided)
+                    && (it.counted_at.0 - arrival.received_at.0).abs() <= span
+            })
         {
-            return Ok((Some(occurrence.clone()), flags));
+            return Ok((near.occurrence.clone(), flags));
         }
         let occurrence = format!("postback {}", arrival.id);
         if self.find(slot, &event.id, Some(occurrence.as_str())).is_some() {
             return Ok((Some(occurrence), flags));
         }
-        let span = if arrival.timed { 25 * HOUR_MS } else { HOUR_MS };
         let until = arrival.received_at.plus_ms(span);
         let forgotten = until.plus_ms(1).max(self.now);
-        let retry = (slot, arrival.parameters.clone(), until, forgotten, occurrence.clone());
-        self.retries.push(retry);
+        let mut remember = |forgotten, of_redecided| {
+            let parameters = arrival.parameters.clone();
+            let retry = (slot, parameters, until, forgotten, occurrence.clone(), of_redecided);
+            self.retries.push(retry);
+        };
+        if !self.redecided || until >= self.now {
+            remember(forgotten, false);
+        }
+        if self.redecided {
+            // As long as anything of the click can be put back.
+            remember(UnixMillis(i64::MAX), true);
+        }
         Ok((Some(occurrence), flags))
     }
 
@@ -364,6 +397,37 @@ impl Model {
         }
     }
 
+    /// A postback that is put back for decision; `judge` is told to judge it as one.
+    pub fn redecide(&mut self, click: &ResolvedClick, judge: impl Fn(&mut Self) -> Verdict) {
+        if self.now.0 - click.clicked_at().0 > self.longest(click) + 24 * HOUR_MS {
+            let line = Line::Redecision(RedecisionEffect::TooOld, Outcome::Rejected, None);
+            return self.lines.push(line);
+        }
+        let mut tried = self.clone();
+        tried.redecided = true;
+        let (outcome, reason, _) = judge(&mut tried);
+        let known = |it: &Self| (it.lines.len(), it.kept.len(), it.rejected_clicks.len());
+        let effect = match outcome {
+            Outcome::Waiting | Outcome::Ignored => RedecisionEffect::Applied,
+            Outcome::Accepted if known(&tried) != known(self) => RedecisionEffect::Applied,
+            Outcome::Accepted | Outcome::Duplicate => RedecisionEffect::AlreadyCounted,
+            Outcome::Rejected => RedecisionEffect::Refused,
+        };
+        if effect == RedecisionEffect::Applied {
+            tried.redecided = false;
+            *self = tried;
+        }
+        self.lines.push(Line::Redecision(effect, outcome, reason));
+    }
+
+    fn longest(&self, click: &ResolvedClick) -> i64 {
+        let offer = self.offer_of(click);
+        let of_offer =
+            offer.attribution_window_ms.max(offer.reversal_window_ms).max(offer.sequence_grace_ms);
+        let of_events = offer.events.iter().map(|event| event.deadline_ms.max(event.pending_ms));
+        of_events.fold(of_offer, i64::max)
+    }
+
     /// The next revision, as a line.
     pub fn revise(
         &mut self,
@@ -407,13 +471,7 @@ impl Model {
 
     /// The click's state lives on for the longest of its periods, and a day and an hour.
     pub fn prolong(&mut self, slot: Slot, click: &ResolvedClick) {
-        let offer = self.offer_of(click);
-        let mut longest =
-            offer.attribution_window_ms.max(offer.reversal_window_ms).max(offer.sequence_grace_ms);
-        for event in &offer.events {
-            longest = longest.max(event.deadline_ms).max(event.pending_ms);
-        }
-        let until = self.now.0 + longest + 25 * HOUR_MS;
+        let until = self.now.0 + self.longest(click) + 25 * HOUR_MS;
         let until = UnixMillis((until + HOUR_MS - 1) / HOUR_MS * HOUR_MS);
         match self.expires.iter_mut().find(|it| it.0 == slot) {
             Some(it) => it.1 = it.1.max(until),

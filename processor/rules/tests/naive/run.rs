@@ -21,6 +21,7 @@ const STEPS_DEFAULT: u64 = 1_000_000;
 enum Happening {
     Posted(Posted),
     Command { row: Conversion, kind: CommandKind },
+    Redecided(Posted),
     Configured(Box<Catalog>),
     Waited,
 }
@@ -218,6 +219,37 @@ fn play(world: &mut World, mut clicks: Vec<ResolvedClick>, ops: &[Op]) -> Vec<Mo
                     (Happening::Posted(posted), step)
                 }
             },
+            Op::Redecide { back, preview } => match all_posted.iter().rev().nth(*back).cloned() {
+                None => (Happening::Waited, None),
+                Some(posted) => {
+                    let command = Redecide {
+                        command_id: world.postback(&[]).postback_id.0,
+                        run_id: world.postback(&[]).postback_id.0,
+                        issued_at: world.now,
+                        config_version: 0,
+                        preview: *preview,
+                        operator: String::new(),
+                        reason: String::new(),
+                        postbacks: vec![posted.postback.clone()],
+                    };
+                    let clicks = [ClickReference::Resolved(&posted.click)];
+                    // All but the ids that are remembered for a short while.
+                    let lasting = |world: &World| {
+                        let entries = world.store.0.iter().filter(|(key, _)| key[0] != b'p');
+                        entries.map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>()
+                    };
+                    world.fire();
+                    let before = preview.then(|| lasting(world));
+                    let input = StepInput::Redecide { command: &command, clicks: &clicks };
+                    let step = world.run(input);
+                    if let Some(before) = before {
+                        assert!(before == lasting(world), "a preview changed something");
+                        (Happening::Waited, None)
+                    } else {
+                        (Happening::Redecided(posted), step)
+                    }
+                }
+            },
             Op::Approve { row, .. } | Op::Reject { row } => {
                 let kind = match op {
                     Op::Approve { over_limit, .. } => {
@@ -266,6 +298,11 @@ impl Model {
         self.lines.push(Line::Postback { outcome, reason, conversion });
     }
 
+    fn put_back(&mut self, posted: &Posted) {
+        let Posted { click, report, sent_at, postback } = posted;
+        self.redecide(click, |model| model.judge(click, report, *sent_at, postback));
+    }
+
     fn judge(
         &mut self,
         click: &ResolvedClick,
@@ -300,6 +337,9 @@ impl Model {
         }
         if report.transaction == Some("null") {
             flags.push(Flag::PlaceholderTransaction);
+        }
+        if self.redecided {
+            flags.push(Flag::Redecided);
         }
         let mut parameters = postback.parameters.clone();
         parameters.sort();
@@ -374,7 +414,7 @@ impl Names {
                 transaction,
                 flags,
             },
-            Line::Command(effect) => Line::Command(effect),
+            other @ (Line::Command(_) | Line::Redecision(..)) => other,
         }
     }
 }
@@ -402,7 +442,10 @@ fn lines(decision: &Decision) -> Vec<Line> {
         conversion: it.conversion_id.as_ref().map(ToString::to_string),
     });
     let command = decision.command.as_ref().map(|it| Line::Command(it.effect));
-    rows.chain(postback).chain(command).collect()
+    let redecision = decision.redecision.as_ref();
+    let redecision =
+        redecision.map(|it| Line::Redecision(it.effect, it.outcome.outcome, it.outcome.reason));
+    rows.chain(postback).chain(command).chain(redecision).collect()
 }
 
 /// Lets the model recompute everything, and compares moment by moment.
@@ -431,6 +474,7 @@ fn judge(catalog: Catalog, moments: &[Moment]) {
                 };
                 model.lines.push(Line::Command(effect));
             }
+            Happening::Redecided(posted) => model.put_back(posted),
             Happening::Configured(catalog) => model.catalog = Catalog::clone(catalog),
             Happening::Waited => {}
         }
@@ -466,6 +510,7 @@ impl Coverage {
                         format!("conversion {status} {}", reason.map_or("", Reason::code))
                     }
                     Line::Command(effect) => format!("command {effect}"),
+                    Line::Redecision(effect, ..) => format!("redecision {effect}"),
                 };
                 *self.0.entry(seen).or_default() += 1;
             }
@@ -482,6 +527,9 @@ impl Coverage {
             Reason::UnknownOffer,
             Reason::Ignored,
         ];
+        for effect in RedecisionEffect::ALL {
+            assert!(self.0.contains_key(&format!("redecision {effect}")), "no history: {effect}");
+        }
         for reason in Reason::ALL.iter().filter(|it| !absent.contains(it)) {
             assert!(
                 self.0.keys().any(|key| key.ends_with(reason.code())),
