@@ -80,7 +80,7 @@ async fn migrations_are_applied_once_and_never_changed(server: &Server) -> Resul
 async fn rows_are_kept_as_long_as_is_said(config: &ClickHouseConfig) -> Result<()> {
     let client = &insert_client(config);
     let config = ClickHouseConfig { retention: TableRetention::default(), ..config.clone() };
-    ensure!(migrate(&config).await?.retention.len() == 7);
+    ensure!(migrate(&config).await?.retention.len() == 9);
     let ttls = "SELECT extract(engine_full, ' TTL (.*?) SETTINGS') FROM system.tables WHERE database = 'migrations' AND name IN ('clicks', 'conversions', 'conversions_latest') AND engine_full LIKE '% TTL %' ORDER BY name";
     check(client, ttls, "toDateTime(clicked_at) + toIntervalDay(400)").await?;
     let mut shorter = config.clone();
