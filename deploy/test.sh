@@ -59,9 +59,6 @@ step deploy/compose/check.sh
 step deploy/check-metrics.sh
 step deploy/prometheus/check.sh
 step cargo clippy --locked --workspace --all-targets -- -D warnings
-# That the fuzz targets still compile; nothing is linked, so any file stands for the fuzzing library.
-step env CUSTOM_LIBFUZZER_PATH=/dev/null cargo clippy --locked --manifest-path fuzz/Cargo.toml \
-    --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
 step deploy/chdb/fetch.sh
 # The binaries with the tests' own features, so that nothing is compiled twice.
 step cargo build --locked --workspace --bins --tests
