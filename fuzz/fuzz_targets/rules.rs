@@ -67,7 +67,8 @@ fuzz_target!(|data: &[u8]| {
         let click = clicks[script.pick(clicks.len())].clone();
         partition.now = partition.now.plus_ms(WAIT_MS << (script.byte() % 18));
         let Some(offer) = catalog.terms(&click).map(|terms| terms.offer) else { continue };
-        partition.send(&catalog, &click, &postback(&offer, &mut script, partition.now, number));
+        let postback = postback(&offer, &click, &mut script, partition.now, number);
+        partition.send(&catalog, &click, &postback);
     }
     partition.now = partition.now.plus_ms(400 * 86_400_000);
     partition.fire(&catalog);
@@ -98,8 +99,16 @@ fn new_click(
 }
 
 /// A postback in the offer's own words, mostly.
-fn postback(offer: &Offer, script: &mut Script<'_>, now: UnixMillis, number: usize) -> Postback {
-    let mut parameters = vec![("gk_click_id".to_owned(), "token".to_owned())];
+fn postback(
+    offer: &Offer,
+    click: &ResolvedClick,
+    script: &mut Script<'_>,
+    now: UnixMillis,
+    number: usize,
+) -> Postback {
+    // A text of its own for each click: it is what decisions are told apart by.
+    let token = format!("click-{:?}", click.key);
+    let mut parameters = vec![("gk_click_id".to_owned(), token)];
     let event = offer.events.get(script.pick(offer.events.len() + 1));
     let event = event.map_or("none of them", |event| event.id.as_str());
     parameters.push(("cnv_event_id".to_owned(), event.to_owned()));
@@ -159,6 +168,8 @@ struct Partition {
     store: Memory,
     out: Checked,
     audit: Audit,
+    /// Every decision so far, to be told when one breaks a law.
+    story: Vec<Decision>,
 }
 
 impl Partition {
@@ -188,7 +199,10 @@ impl Partition {
 
     fn observe(&mut self, catalog: &Catalog) {
         for decision in &self.out.0.decisions {
-            self.audit.observe(decision, catalog).unwrap();
+            self.story.push(decision.clone());
+            if let Err(broken) = self.audit.observe(decision, catalog) {
+                panic!("{broken:?} after {:#?}", self.story);
+            }
         }
         self.out.0.clear();
     }

@@ -10,7 +10,9 @@ use libfuzzer_sys::fuzz_target;
 const ROOM_BYTES: usize = 1 << 20;
 
 fuzz_target!(|data: &[u8]| {
-    let Some(click) = read_token_body(data) else { return };
+    let Some(mut click) = read_token_body(data) else { return };
+    // Writing tells this anew: it says whether all sub-ids had room.
+    click.details = false;
     let (body, missing) = write_token_body(&click, ROOM_BYTES);
     assert!(!missing, "with room for all, something of {click:?} had none");
     assert_eq!(read_token_body(&body).as_ref(), Some(&click));
@@ -21,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
         (cut.key, &cut.root_offer, &cut.share),
         (click.key, &click.root_offer, &click.share)
     );
-    assert_eq!(cut.details, click.details || missing);
+    assert_eq!(cut.details, missing);
     if !missing {
         assert_eq!(cut.subs, click.subs);
     }
