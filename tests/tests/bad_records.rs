@@ -101,14 +101,23 @@ fn stops(mut process: Process, place: &str) -> Result<()> {
     Ok(())
 }
 
-async fn count(metrics: SocketAddr, name: &str) -> Result<f64> {
-    let text = http::get(metrics, "localhost", "/metrics").await?.body;
-    let lines = text.lines().filter(|line| line.starts_with(name));
-    lines
-        .map(|line| {
+/// Waits until the sum over a metric's labels is at least `expected`. What a reader counts, it
+/// counts after it is durable: whoever sees the record first may come before the count.
+async fn counts(metrics: SocketAddr, name: &str, expected: f64) -> Result<f64> {
+    let began = Instant::now();
+    loop {
+        let text = http::get(metrics, "localhost", "/metrics").await?.body;
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        let values = lines.map(|line| {
             line.rsplit(' ').next().context("no value")?.parse::<f64>().context("no number")
-        })
-        .sum()
+        });
+        let sum = values.sum::<Result<f64>>()?;
+        if sum >= expected {
+            return Ok(sum);
+        }
+        ensure!(began.elapsed() < PATIENCE, "{name} is {sum}, and not {expected}:\n{text}");
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 fn postback(id: u128) -> Vec<u8> {
@@ -134,7 +143,7 @@ async fn a_processor_puts_broken_records_aside_and_stops_at_newer_ones() -> Resu
     let letter: DeadLetter = codec::decode(&world.first(Topic::DeadLetters).await?)?;
     ensure!((letter.topic.as_str(), letter.partition, letter.offset) == ("postbacks", 0, 0));
     ensure!(letter.error.contains("not a readable record") && letter.value_hex.starts_with("7b22"));
-    ensure!(count(metrics, "gokart_dead_letters_total").await? == 2.0);
+    ensure!(counts(metrics, "gokart_dead_letters_total", 2.0).await? == 2.0);
     processor.check_alive()?;
     world.append(Topic::Postbacks, "", NEWER).await?;
     stops(processor, "postbacks/0")
@@ -201,7 +210,7 @@ async fn a_sink_puts_broken_records_aside_and_stops_at_newer_ones() -> Result<()
     let (mut sink, metrics) = world.role("sink", &settings)?;
     let letter: DeadLetter = codec::decode(&world.first(Topic::DeadLetters).await?)?;
     ensure!((letter.topic.as_str(), letter.partition, letter.offset) == ("decisions", 0, 0));
-    ensure!(count(metrics, "gokart_sink_dead_letters_total").await? >= 1.0);
+    counts(metrics, "gokart_sink_dead_letters_total", 1.0).await?;
     sink.check_alive()?;
     world.append(Topic::Decisions, "", r#"{"v":99,"decision":{}}"#).await?;
     stops(sink, "decisions/0")
