@@ -10,19 +10,30 @@ use tempfile::TempDir;
 pub struct Context {
     area: &'static str,
     runs: usize,
+    scale: u64,
     scratch: TempDir,
 }
 
 impl Context {
     /// A context with an empty directory that is removed in the end.
-    pub fn new(area: &'static str, runs: usize) -> Result<Self> {
+    pub fn new(area: &'static str, runs: usize, scale: u64) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("gokart-bench-").tempdir()?;
-        Ok(Self { area, runs: runs.max(1), scratch })
+        Ok(Self { area, runs: runs.max(1), scale: scale.max(1), scratch })
     }
 
     /// An empty directory of this area.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// A number of things, divided by the scale of this run, and at least one.
+    pub fn sized(&self, full: u64) -> u64 {
+        (full / self.scale).max(1)
+    }
+
+    /// How often to run what `interleave` does not.
+    pub fn runs(&self) -> usize {
+        self.runs
     }
 
     /// Measures the named sides in turn, A B A B …, and gives one series each.

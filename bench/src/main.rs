@@ -14,7 +14,8 @@ const DEFAULT_RUNS: usize = 5;
 #[derive(Debug, Parser)]
 #[command(
     name = "bench",
-    after_help = "Example: make bench ONLY=sink RUNS=7\nBuild with --release: a debug build measures nothing."
+    after_help = "Example: make bench ONLY=sink RUNS=7\n\
+        Try:     cargo run --package bench -- --only log --runs 1 --scale 100"
 )]
 struct Arguments {
     /// Areas to measure; all when none is named.
@@ -23,6 +24,9 @@ struct Arguments {
     /// Runs of each side, interleaved.
     #[arg(long, default_value_t = DEFAULT_RUNS, value_name = "N")]
     runs: usize,
+    /// Divide every size by this. Such a run is a trial: it prints its table and keeps nothing.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    scale: u64,
     /// Name the areas and end.
     #[arg(long)]
     list: bool,
@@ -51,19 +55,29 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     let directory = directory();
     if !arguments.render {
-        if cfg!(debug_assertions) {
-            bail!("this is a debug build, whose numbers mean nothing; run `make bench`");
+        if cfg!(debug_assertions) && arguments.scale == 1 {
+            bail!(
+                "this is a debug build, whose numbers mean nothing; run `make bench`, or try an \
+                 area with --scale 100"
+            );
         }
         for name in chosen(&arguments.only)? {
-            measure_area(name, arguments.runs, &directory).await?;
+            measure_area(name, arguments, &directory).await?;
         }
+    }
+    if arguments.scale > 1 {
+        return Ok(());
     }
     render::write(&directory)
 }
 
-async fn measure_area(name: &'static str, runs: usize, directory: &Path) -> Result<()> {
-    let context = Context::new(name, runs)?;
+async fn measure_area(name: &'static str, arguments: &Arguments, directory: &Path) -> Result<()> {
+    let context = Context::new(name, arguments.runs, arguments.scale)?;
     let lines = areas::measure(name, &context).await.with_context(|| format!("area {name}"))?;
+    if arguments.scale > 1 {
+        println!("{}", render::table(&lines));
+        return Ok(());
+    }
     results::write(directory, &results::Area::new(name, lines)?)
 }
 

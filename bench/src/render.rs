@@ -49,7 +49,8 @@ fn section(area: &Area, about: &str) -> Result<String> {
     Ok(text)
 }
 
-fn table(lines: &[Line]) -> Table {
+/// One table of an area's lines.
+pub fn table(lines: &[Line]) -> Table {
     let mut table = Table::new();
     table
         .load_style(ASCII_MARKDOWN)

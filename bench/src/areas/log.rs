@@ -16,20 +16,21 @@ use std::time::Instant;
 const RECORD_BYTES: usize = 350;
 /// Records that become durable together.
 const BATCH_RECORDS: usize = 100;
-const BATCHES: usize = 2_000;
+const BATCHES: u64 = 2_000;
 /// The embedded log is to cost at most twice what the disk does.
 const TARGET: Target = Target::RatioAtLeast(0.5);
 
 pub async fn measure(context: &Context) -> Result<Vec<Line>> {
+    let batches = context.sized(BATCHES) as usize;
     let sides = ["embedded log", "file, write + fdatasync"];
     let [log, file] = context
         .interleave("durable appends", sides, async |side, run| {
             let place = context.scratch().join(format!("{side}-{run}"));
             let seconds = match side {
-                0 => appends(&place).await?,
-                _ => writes(&place)?,
+                0 => appends(&place, batches).await?,
+                _ => writes(&place, batches)?,
             };
-            Ok((BATCHES * BATCH_RECORDS) as f64 / seconds)
+            Ok((batches * BATCH_RECORDS) as f64 / seconds)
         })
         .await?;
     Ok(vec![Line {
@@ -38,12 +39,12 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
         series: vec![log, file],
         target: Some(TARGET),
         notes: vec![format!(
-            "{BATCHES} batches of {BATCH_RECORDS} records of {RECORD_BYTES} bytes, one at a time"
+            "{batches} batches of {BATCH_RECORDS} records of {RECORD_BYTES} bytes, one at a time"
         )],
     }])
 }
 
-async fn appends(place: &Path) -> Result<f64> {
+async fn appends(place: &Path, batches: usize) -> Result<f64> {
     let log = LocalLog::open(LocalConfig::new(place, 1))?;
     let record = Record {
         key: Default::default(),
@@ -51,7 +52,7 @@ async fn appends(place: &Path) -> Result<f64> {
         at: UnixMillis(0),
     };
     let began = Instant::now();
-    for _ in 0..BATCHES {
+    for _ in 0..batches {
         log.append(Topic::Postbacks, 0, vec![record.clone(); BATCH_RECORDS]).await?;
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -59,11 +60,11 @@ async fn appends(place: &Path) -> Result<f64> {
     Ok(seconds)
 }
 
-fn writes(place: &Path) -> Result<f64> {
+fn writes(place: &Path, batches: usize) -> Result<f64> {
     let mut file = File::create(place)?;
     let batch = vec![b'x'; RECORD_BYTES * BATCH_RECORDS];
     let began = Instant::now();
-    for _ in 0..BATCHES {
+    for _ in 0..batches {
         file.write_all(&batch)?;
         file.sync_data()?;
     }
