@@ -63,7 +63,8 @@ step deploy/chdb/fetch.sh
 # The binaries with the tests' own features, so that nothing is compiled twice.
 step cargo build --locked --workspace --bins --tests
 step start_kafka
-step cargo test --locked --workspace
+# All of them, whatever fails: one run tells everything that is to be mended.
+step cargo test --locked --workspace --no-fail-fast
 
 for what in ${skipped[@]+"${skipped[@]}"}; do
     printf '\n**************** SKIPPED: %s\n' "$what" >&2

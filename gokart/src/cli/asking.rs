@@ -2,7 +2,7 @@
 
 use super::flags::{ClickHouse, RowRetention};
 use super::parse;
-use super::reports::{Export, Report, Traffic};
+use super::reports::{Export, Report, Traffic, Whose};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -287,18 +287,8 @@ pub struct Funnel {
 
 #[derive(Debug, Args)]
 pub struct Conversions {
-    /// Only of this tenant.
-    #[arg(long, env = "GOKART_TENANT", value_name = "ID")]
-    pub tenant: Option<String>,
-    /// Only of this advertiser.
-    #[arg(long, env = "GOKART_ADVERTISER", value_name = "ID")]
-    pub advertiser: Option<String>,
-    /// Only of this offer.
-    #[arg(long, env = "GOKART_OFFER", value_name = "ID")]
-    pub offer: Option<String>,
-    /// Only of this publisher.
-    #[arg(long, env = "GOKART_PUBLISHER", value_name = "ID")]
-    pub publisher: Option<String>,
+    #[command(flatten)]
+    pub whose: Whose,
     /// Only of this event ID.
     #[arg(long, env = "GOKART_EVENT", value_name = "EVENT ID")]
     pub event: Option<String>,
@@ -330,18 +320,8 @@ pub struct Conversions {
 
 #[derive(Debug, Args)]
 pub struct Postbacks {
-    /// Only of this tenant.
-    #[arg(long, env = "GOKART_TENANT", value_name = "ID")]
-    pub tenant: Option<String>,
-    /// Only of this advertiser.
-    #[arg(long, env = "GOKART_ADVERTISER", value_name = "ID")]
-    pub advertiser: Option<String>,
-    /// Only of this offer.
-    #[arg(long, env = "GOKART_OFFER", value_name = "ID")]
-    pub offer: Option<String>,
-    /// Only of this publisher.
-    #[arg(long, env = "GOKART_PUBLISHER", value_name = "ID")]
-    pub publisher: Option<String>,
+    #[command(flatten)]
+    pub whose: Whose,
     /// Only with this event ID as it was received.
     #[arg(long, env = "GOKART_EVENT", value_name = "EVENT ID")]
     pub event: Option<String>,

@@ -42,11 +42,9 @@ pub async fn clicks(ask: &Clicks) -> Result<(), Failure> {
 }
 
 pub async fn conversions(ask: &Conversions) -> Result<(), Failure> {
-    let target = Target::new(&["report", "conversions"])
-        .with("tenant", ask.tenant.as_deref())
-        .with("advertiser", ask.advertiser.as_deref())
-        .with("offer", ask.offer.as_deref())
-        .with("publisher", ask.publisher.as_deref())
+    let target = ask
+        .whose
+        .add(Target::new(&["report", "conversions"]))
         .with("event", ask.event.as_deref())
         .with("status", ask.status.as_deref())
         .with("reason", ask.reason.as_deref())
@@ -57,11 +55,9 @@ pub async fn conversions(ask: &Conversions) -> Result<(), Failure> {
 }
 
 pub async fn postbacks(ask: &Postbacks) -> Result<(), Failure> {
-    let target = Target::new(&["report", "postbacks"])
-        .with("tenant", ask.tenant.as_deref())
-        .with("advertiser", ask.advertiser.as_deref())
-        .with("offer", ask.offer.as_deref())
-        .with("publisher", ask.publisher.as_deref())
+    let target = ask
+        .whose
+        .add(Target::new(&["report", "postbacks"]))
         .with("event", ask.event.as_deref())
         .with("outcome", ask.outcome.as_deref())
         .with("reason", ask.reason.as_deref())

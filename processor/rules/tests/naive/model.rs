@@ -514,3 +514,32 @@ impl Model {
 pub fn believed(sent: UnixMillis, clicked: UnixMillis, received: UnixMillis) -> bool {
     clicked <= sent && sent.0 - received.0 <= 5 * MINUTE_MS && received.0 - sent.0 <= DAY_MS
 }
+
+/// What a decision of the product says, in the models' words.
+pub fn lines(decision: &Decision) -> Vec<Line> {
+    let rows = decision.conversions.iter().map(|row| Line::Row {
+        decided_at: row.decided_at,
+        conversion: row.conversion_id.to_string(),
+        revision: row.revision,
+        event: row.event_id.to_string(),
+        status: row.status,
+        reason: row.reason,
+        received_at: row.received_at,
+        due_at: row.due_at,
+        revenue: row.revenue.0,
+        offer_version: row.offer_version,
+        sale: row.sale_amount.map(|it| it.0),
+        transaction: row.transaction_id.as_deref().map(str::to_owned),
+        flags: row.flags.clone(),
+    });
+    let postback = decision.postback.as_ref().map(|it| Line::Postback {
+        outcome: it.outcome,
+        reason: it.reason,
+        conversion: it.conversion_id.as_ref().map(ToString::to_string),
+    });
+    let command = decision.command.as_ref().map(|it| Line::Command(it.effect));
+    let redecision = decision.redecision.as_ref();
+    let redecision =
+        redecision.map(|it| Line::Redecision(it.effect, it.outcome.outcome, it.outcome.reason));
+    rows.chain(postback).chain(command).chain(redecision).collect()
+}

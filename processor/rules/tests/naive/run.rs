@@ -1,7 +1,7 @@
 //! Plays a history to the rules, then lets the model recompute all of it, and compares.
 
 use super::history::{Boundary, CLICKS, Op, Report, Setting, Setup, any_history, any_setup};
-use super::model::{Arrival, Line, Model, believed, refuse};
+use super::model::{Arrival, Line, Model, believed, lines, refuse};
 use crate::support::offers::{ROOT, event, pet_the_dogs, share};
 use crate::support::world::{START, World, token};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -419,33 +419,10 @@ impl Names {
     }
 }
 
-fn lines(decision: &Decision) -> Vec<Line> {
+/// What a decision says, once it has held itself to every law.
+fn checked(decision: &Decision) -> Vec<Line> {
     rules::invariants::check_decision(decision).unwrap_or_else(|it| panic!("{it}: {decision:#?}"));
-    let rows = decision.conversions.iter().map(|row| Line::Row {
-        decided_at: row.decided_at,
-        conversion: row.conversion_id.to_string(),
-        revision: row.revision,
-        event: row.event_id.to_string(),
-        status: row.status,
-        reason: row.reason,
-        received_at: row.received_at,
-        due_at: row.due_at,
-        revenue: row.revenue.0,
-        offer_version: row.offer_version,
-        sale: row.sale_amount.map(|it| it.0),
-        transaction: row.transaction_id.as_deref().map(str::to_owned),
-        flags: row.flags.clone(),
-    });
-    let postback = decision.postback.as_ref().map(|it| Line::Postback {
-        outcome: it.outcome,
-        reason: it.reason,
-        conversion: it.conversion_id.as_ref().map(ToString::to_string),
-    });
-    let command = decision.command.as_ref().map(|it| Line::Command(it.effect));
-    let redecision = decision.redecision.as_ref();
-    let redecision =
-        redecision.map(|it| Line::Redecision(it.effect, it.outcome.outcome, it.outcome.reason));
-    rows.chain(postback).chain(command).chain(redecision).collect()
+    lines(decision)
 }
 
 /// Lets the model recompute everything, and compares moment by moment.
@@ -457,7 +434,7 @@ fn judge(catalog: Catalog, moments: &[Moment]) {
         model.pass_to(moment.now);
         let mut expected: Vec<Line> =
             model.lines.drain(..).map(|line| names.translate(line)).collect();
-        let mut found: Vec<Line> = moment.timers.iter().flat_map(lines).collect();
+        let mut found: Vec<Line> = moment.timers.iter().flat_map(checked).collect();
         // Timers of one moment have no order that matters.
         expected.sort();
         found.sort();
@@ -479,7 +456,7 @@ fn judge(catalog: Catalog, moments: &[Moment]) {
             Happening::Waited => {}
         }
         let expected: Vec<Line> = model.lines.drain(..).collect();
-        let found: Vec<Line> = moment.step.iter().flat_map(lines).collect();
+        let found: Vec<Line> = moment.step.iter().flat_map(checked).collect();
         for pair in expected.iter().zip(&found) {
             if let (Line::Row { conversion: key, .. }, Line::Row { conversion: id, .. }) = pair {
                 names.learn(key, id);
