@@ -12,6 +12,14 @@ if [ -n "$missing" ]; then
     exit 1
 fi
 
+# And every recorded number.
+missing=$(comm -23 <(sed -n 's/^ *- record: *//p' recording.yml | sort) \
+    <(grep -oE 'gokart:[a-z_0-9:]+' recording_test.yml | sort -u))
+if [ -n "$missing" ]; then
+    echo "prometheus: recording rules without a test in deploy/prometheus/recording_test.yml:" $missing >&2
+    exit 1
+fi
+
 # The tool, in $promtool. Of Debian's package only this one file is taken: no server is installed.
 find_tool() {
     promtool=
@@ -49,6 +57,22 @@ quietly() {
     }
 }
 quietly "$promtool" check config --syntax-only prometheus.yml
-quietly "$promtool" check rules alerts.yml
-quietly "$promtool" test rules alerts_test.yml
-echo "prometheus: $(grep -c -- '- alert:' alerts.yml) alerts, each seen to fire, none on a healthy installation"
+quietly "$promtool" check rules alerts.yml recording.yml
+quietly "$promtool" test rules alerts_test.yml recording_test.yml
+# What the dashboard asks must at least be a question: each expression as a rule of its own.
+questions=$(mktemp)
+trap 'rm -f "$questions"' EXIT
+python3 - ../grafana/dashboards/*.json >"$questions" <<'ASKED'
+import json, sys
+
+rules = []
+for path in sys.argv[1:]:
+    for panel in json.load(open(path))["panels"]:
+        for target in panel.get("targets", []):
+            expression = target["expr"].replace("$__rate_interval", "5m").replace("$__range", "1h")
+            rules.append({"record": f"panel:{panel['id']}", "expr": expression,
+                          "labels": {"target": target["refId"]}})
+print(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+ASKED
+quietly "$promtool" check rules "$questions"
+echo "prometheus: $(grep -c -- '- alert:' alerts.yml) alerts, each seen to fire, none on a healthy installation; $(grep -c -- '- record:' recording.yml) recording rules"

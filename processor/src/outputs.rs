@@ -71,7 +71,7 @@ impl Outputs {
 }
 
 /// Lets every invariant show in the metrics before the first violation, so that an alert sees it.
-pub(crate) fn describe_violations() {
+pub(crate) fn show_violations() {
     for invariant in Invariant::ALL {
         metrics::counter!("gokart_processor_invariant_violations_total", "invariant" => invariant.code())
             .increment(0);

@@ -1,7 +1,7 @@
 //! One processor: follows the configuration, joins the group, and runs a loop for each partition
 //! that it is given.
 
-use crate::outputs::describe_violations;
+use crate::outputs::show_violations;
 use crate::pipeline::{Context, run_partition};
 use crate::{ProcessorConfig, ProcessorError};
 use eventlog::follow::catalog::CatalogFeed;
@@ -41,7 +41,7 @@ pub async fn run(
         config,
         partitions: log.partitions(Topic::Postbacks),
     };
-    describe_violations();
+    show_violations();
     let member = log.join_stage(Stage::Processor).await.map_err(failed)?;
     ready.set(true);
     let mut group = Group {

@@ -6,7 +6,8 @@ pub mod health;
 pub mod http;
 mod linger;
 pub mod logging;
-pub mod metrics_endpoint;
+pub mod metrics_catalog;
+mod metrics_endpoint;
 pub mod shutdown;
 
 pub use clock::Clock;

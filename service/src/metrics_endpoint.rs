@@ -2,9 +2,10 @@
 //! work, or what it waits for).
 
 use crate::http::{HttpLimits, Reply, reply, serve};
-use crate::{Readiness, ServiceError, Shutdown};
+use crate::{Readiness, ServiceError, Shutdown, metrics_catalog};
 use hyper::{Method, StatusCode};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -18,6 +19,8 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
+    /// What the process itself uses.
+    process: Collector,
 }
 
 /// Installs the process's metrics recorder. Histograms are named `…_seconds`.
@@ -30,13 +33,17 @@ pub fn install_metrics() -> Result<Metrics, ServiceError> {
         .map_err(|error| failed(&error))?
         .install_recorder()
         .map_err(|error| failed(&error))?;
-    Ok(Metrics { handle })
+    metrics_catalog::describe();
+    let process = Collector::default();
+    process.describe();
+    Ok(Metrics { handle, process })
 }
 
 impl Metrics {
     /// Everything, in Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
+        self.process.collect();
         self.handle.render()
     }
 
