@@ -6,6 +6,7 @@ pub mod asking;
 pub mod flags;
 pub mod kafka;
 pub mod parse;
+pub mod replay;
 pub mod reports;
 pub mod roles;
 
@@ -54,6 +55,12 @@ pub enum Command {
     #[command(after_long_help = "Example:\n  gokart warehouse --data .gokart \
         --engine-library target/chdb/libchdb.so")]
     Warehouse(Box<roles::Warehouse>),
+    /// Decide the postbacks of a time again into tables of their own, and compare with what was
+    /// decided. Nothing live is changed.
+    #[command(after_long_help = "Example:\n  gokart replay --from 2026-11-01 --to 2026-11-07\n  \
+        gokart replay --from 2026-11-01 --documents offer.yaml --into mended\n  \
+        gokart replay --drop mended")]
+    Replay(Box<replay::Replay>),
     #[command(flatten)]
     Ask(Box<asking::Ask>),
 }
@@ -96,6 +103,7 @@ mod tests {
                 "sink",
                 "admin",
                 "warehouse",
+                "replay",
                 "apply",
                 "postback-url",
                 "tracking-link",

@@ -18,11 +18,12 @@ mod tables;
 
 pub use apply::{apply_at_start, read_documents};
 
-use crate::cli::asking::Ask;
+use crate::cli::asking::{Ask, Format};
 use crate::cli::reports::Report;
 use admin::apply::Problem;
 use hyper::StatusCode;
 use serde_json::Value;
+use service::ServiceError;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -111,6 +112,31 @@ pub async fn run(ask: Box<Ask>) -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Prints rows of text in the form that was asked for.
+pub fn shown(
+    format: Format,
+    heading: &[&str],
+    lines: &[Vec<String>],
+    numbers: &[usize],
+) -> Result<(), ServiceError> {
+    let text = match format {
+        Format::Table => Ok(output::table(heading, lines, numbers)),
+        Format::Csv => output::csv(heading, lines),
+        Format::Json => {
+            let object = |line: &Vec<String>| {
+                let cells = heading.iter().zip(line).enumerate().map(|(index, (name, cell))| {
+                    let count = cell.parse::<u64>().ok().filter(|_| numbers.contains(&index));
+                    ((*name).to_owned(), count.map_or(Value::from(cell.as_str()), Value::from))
+                });
+                cells.collect::<Value>()
+            };
+            Ok(output::json(&lines.iter().map(object).collect()))
+        }
+    };
+    let printed = text.and_then(|text| output::print(&text));
+    printed.map_err(|failure| ServiceError::Failed(failure.to_string()))
 }
 
 async fn show(report: &Report) -> Result<(), Failure> {

@@ -148,7 +148,8 @@ async fn end(mut child: Child, pipe: Option<ChildStdin>) {
     }
 }
 
-async fn is_answering(address: SocketAddr) -> bool {
+/// Whether an engine answers there.
+pub async fn is_answering(address: SocketAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET /ping HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");

@@ -6,6 +6,7 @@ mod commands;
 mod data_dir;
 mod engine;
 mod kafka_log;
+mod replay;
 mod roles;
 mod settings;
 mod up;
@@ -20,6 +21,9 @@ use std::time::Duration;
 
 /// How long blocking calls may still take when everything has been stopped.
 const ABANDON_AFTER: Duration = Duration::from_secs(2);
+
+/// What is logged by a command that people wait for.
+const QUIET: &str = "warn";
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
@@ -38,7 +42,12 @@ fn run(cli: Cli) -> Result<ExitCode, ServiceError> {
         flags::LogFormat::Text => LogFormat::Text,
         flags::LogFormat::Json => LogFormat::Json,
     };
-    logging::init(format, &cli.logging.log_filter)?;
+    let filter = match (&cli.command, cli.logging.log_filter.as_str()) {
+        // It borrows the roles, and people look at its progress.
+        (Command::Replay(_), flags::LOG_FILTER) => QUIET,
+        (_, filter) => filter,
+    };
+    logging::init(format, filter)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -51,6 +60,7 @@ fn run(cli: Cli) -> Result<ExitCode, ServiceError> {
             Command::Sink(it) => roles::sink(*it).await?,
             Command::Admin(it) => roles::admin(*it).await?,
             Command::Warehouse(it) => roles::warehouse(*it).await?,
+            Command::Replay(it) => replay::run(*it, &cli.logging).await?,
             Command::Ask(ask) => return Ok(commands::run(ask).await),
         }
         Ok(ExitCode::SUCCESS)

@@ -162,7 +162,7 @@ fn refuse_taken_ports(up: &Up) -> Result<(), ServiceError> {
 }
 
 /// The child logs as we do.
-fn logging_arguments(logging: &Logging) -> Vec<String> {
+pub fn logging_arguments(logging: &Logging) -> Vec<String> {
     let format = match logging.log_format {
         LogFormat::Text => "text",
         LogFormat::Json => "json",

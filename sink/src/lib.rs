@@ -6,8 +6,10 @@
 //! tables under the plan's token, and commits the offsets; after a crash [`recovery`] finds the
 //! plan, the same rows go again with the same token, and [`kept`] looks whether they are there. The
 //! tables come from [`migrate`]. A request for erasure is carried out by [`erase`], and [`erased`] keeps
-//! what it was about from coming back.
+//! what it was about from coming back. [`ask`] is
+//! for tools beside the sink.
 
+pub mod ask;
 pub mod backoff;
 pub mod client;
 pub mod config;
@@ -32,6 +34,7 @@ pub mod rows;
 pub mod run;
 pub mod store;
 
+pub use ask::{ask, tell};
 pub use config::{ClickHouseConfig, FlushLimits, SinkConfig};
 pub use error::Error;
 pub use migrate::{MigrationReport, migrate};

@@ -59,6 +59,20 @@ impl Default for RetentionTable {
 }
 
 impl RetentionTable {
+    /// Forgets nothing and takes anything: for tools that read a log which is not theirs.
+    #[must_use]
+    pub const fn everything() -> Self {
+        let all = Retention { age_ms: i64::MAX, bytes: u64::MAX };
+        Self {
+            clicks: all,
+            postbacks: all,
+            decisions: all,
+            refused: all,
+            dead_letters: all,
+            deliveries: all,
+        }
+    }
+
     /// What holds for a topic; `None` for a compacted one.
     #[must_use]
     pub fn of(&self, topic: Topic) -> Option<Retention> {

@@ -7,6 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What is logged unless somebody says otherwise.
+pub const LOG_FILTER: &str = "info,fjall=warn,lsm_tree=warn";
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logging")]
 pub struct Logging {
@@ -18,7 +21,7 @@ pub struct Logging {
         long,
         global = true,
         env = "GOKART_LOG_FILTER",
-        default_value = "info,fjall=warn,lsm_tree=warn"
+        default_value = LOG_FILTER
     )]
     pub log_filter: String,
 }
