@@ -60,14 +60,19 @@ pub async fn move_all(
         let stop = Shutdown::new();
         let switch = stop.clone();
         let ready = Readiness::new().condition("replay: tables ready");
-        let ran =
-            sink::run(SinkConfig::new(own.clone()), scratch.clone(), Clock::System, stop, ready);
+        let mut config = SinkConfig::new(own.clone());
+        config.limits.age_ms = FLUSH_AGE_MS;
+        let ran = sink::run(config, scratch.clone(), Clock::System, stop, ready);
         let (ran, ()) = tokio::join!(ran, async move {
-            tokio::time::sleep(TURN).await;
+            let done = async {
+                decided.wait().await;
+                tokio::time::sleep(LAST_TURN).await;
+            };
+            let _ = tokio::time::timeout(TURN, done).await;
             switch.trigger();
         });
         ran?;
-        if is_last && is_moved(&**scratch).await? {
+        if decided.is_triggered() && is_moved(&**scratch).await? {
             return Ok(());
         }
     }
