@@ -5,6 +5,7 @@
 //! number in any document of the project is one that stands there.
 
 pub mod areas;
+pub mod bare;
 pub mod context;
 pub mod machine;
 pub mod measure;

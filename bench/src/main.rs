@@ -1,6 +1,7 @@
 //! `make bench`: measures the areas asked for, and draws the page of results.
 
 use anyhow::{Context as _, Result, bail};
+use bench::bare::Side;
 use bench::context::Context;
 use bench::{areas, render, results};
 use clap::Parser;
@@ -33,11 +34,18 @@ struct Arguments {
     /// Only draw bench/results.md anew from the results that are there.
     #[arg(long)]
     render: bool,
+    #[command(subcommand)]
+    side: Option<Side>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Arguments::parse()).await {
+    let mut arguments = Arguments::parse();
+    let done = match arguments.side.take() {
+        Some(side) => side.run().await,
+        None => run(&arguments).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
