@@ -4,8 +4,8 @@
 
 #![no_main]
 
-use hyper::Uri;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::{Uri, Version};
 use ingest::{Route, host, route, tenant_label};
 use libfuzzer_sys::fuzz_target;
 
@@ -42,7 +42,7 @@ fn check_host(field: &[u8], authority: &[u8]) {
     let origin = Uri::from_static("/");
     let absolute = Uri::builder().scheme("http").authority(authority).path_and_query("/").build();
     for uri in std::iter::once(origin).chain(absolute.ok()) {
-        let Some(host) = host(&uri, &headers) else { continue };
+        let Some(host) = host(Version::HTTP_11, &uri, &headers) else { continue };
         assert_eq!(host, host.to_ascii_lowercase());
         if let Some(label) = tenant_label(&host, &["localhost".to_owned()]) {
             assert_eq!(host, format!("api.{label}.localhost"));

@@ -12,7 +12,7 @@ use ingest::{IngestConfig, Rate};
 use keyring::Keyring;
 use processor::ProcessorConfig;
 use schemas::UnixMillis;
-use service::{Clock, ServiceError};
+use service::{Clock, ServiceError, TlsFiles};
 use sink::{ClickHouseConfig, DelivererConfig, FlushLimits, SinkConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,6 +133,12 @@ pub fn ingest(settings: &IngestSettings, domains: &flags::Domains) -> IngestConf
     let rate = |per_second| Rate { per_second, burst: per_second };
     IngestConfig {
         listen: settings.listen,
+        // Clap gives both or none.
+        tls: settings
+            .tls_certificate
+            .clone()
+            .zip(settings.tls_key.clone())
+            .map(|(certificate, key)| TlsFiles { certificate, key }),
         base_domains: domains.base_domains.clone(),
         country_header: settings.country_header.clone(),
         client_address_header: settings.client_address_header.clone(),

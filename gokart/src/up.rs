@@ -37,7 +37,7 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
         ClickHouseConfig::new(&format!("http://{}", up.warehouse.warehouse_listen));
     clickhouse.password = Some(tokens.write);
     let base_domain = up.domains.base_domains.first().map_or("localhost", String::as_str);
-    let public_url = format!("http://{base_domain}:{}", up.ingest.listen.port());
+    let public_url = format!("{}://{base_domain}:{}", up.ingest.scheme(), up.ingest.listen.port());
     // Reports only read.
     let reading = ClickHouseConfig { password: Some(tokens.read), ..clickhouse.clone() };
     let admin = settings::admin(&up.admin, &up.domains, reading, &base.data, Some(public_url))?;

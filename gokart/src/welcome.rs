@@ -32,7 +32,7 @@ fn text(up: &Up, catalog: &Catalog, keyring: &Keyring) -> String {
     line("");
     line("gokart is ready.");
     line("");
-    line(&format!("  tracking links and postbacks  http://{}", up.ingest.listen));
+    line(&format!("  tracking links and postbacks  {}://{}", up.ingest.scheme(), up.ingest.listen));
     line(&format!("  admin API                     http://{}", up.admin.admin_listen));
     line(&format!("  ClickHouse                    http://{}", up.warehouse.warehouse_listen));
     line(&format!("  metrics and health            http://{}/metrics", up.metrics.metrics_listen));
@@ -74,12 +74,13 @@ fn try_offer(
     let mut text = format!("\n{} ({})\n", offer.name, offer.id);
     let base = up.domains.base_domains.first().map_or("localhost", String::as_str);
     let host = format!("api.{}.{base}:{}", offer.tenant, up.ingest.listen.port());
+    let scheme = up.ingest.scheme();
     // Any name under localhost leads here, but not every resolver knows that.
     let resolve = format!("--resolve '{host}:{}'", up.ingest.listen.ip());
     let _ = writeln!(text, "  # a click, by publisher {}; keep its id", share.publisher);
     let _ = writeln!(
         text,
-        "  CLICK=$(curl -s -o /dev/null -w '%{{redirect_url}}' {resolve} 'http://{host}/c/{}?sub1=demo' | sed 's/.*[?&]{}=\\([^&]*\\).*/\\1/')",
+        "  CLICK=$(curl -s -o /dev/null -w '%{{redirect_url}}' {resolve} '{scheme}://{host}/c/{}?sub1=demo' | sed 's/.*[?&]{}=\\([^&]*\\).*/\\1/')",
         share.id,
         click_parameter(share.link.as_ref().unwrap_or(&offer.link)),
     );
@@ -95,7 +96,7 @@ fn try_offer(
         let id = utf8_percent_encode(event.id.as_str(), ENCODED);
         let _ = writeln!(
             text,
-            "  curl -sS -w '\\n' {resolve} \"http://{host}/api/v1/{}/?signature={}&cnv_event_id={id}&gk_click_id=$CLICK\"",
+            "  curl -sS -w '\\n' {resolve} \"{scheme}://{host}/api/v1/{}/?signature={}&cnv_event_id={id}&gk_click_id=$CLICK\"",
             credentials.segments().join("/"),
             credentials.signature()
         );

@@ -3,7 +3,7 @@
 use governor::Quota;
 use hyper::header::HeaderName;
 use keyring::{TOKEN_CHARS_DEFAULT, TOKEN_CHARS_MAX, TOKEN_CHARS_MIN};
-use service::{HttpLimits, ServiceError};
+use service::{HttpLimits, Protocols, ServiceError, Tls, TlsFiles};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -88,6 +88,8 @@ pub struct IngestConfig {
     /// Addresses that are told apart; when there are more, the further ones share one rate.
     pub addresses: usize,
     pub http: HttpLimits,
+    /// HTTPS with this certificate, and nothing in clear text; none: clear text.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Default for IngestConfig {
@@ -119,6 +121,7 @@ impl Default for IngestConfig {
                 stall_timeout: Duration::from_secs(10),
                 ..HttpLimits::default()
             },
+            tls: None,
         }
     }
 }
@@ -134,6 +137,7 @@ pub(crate) struct Settings {
     pub click_address_quota: Quota,
     pub click_quota: Quota,
     pub refusal_quota: Quota,
+    pub protocols: Protocols,
 }
 
 impl IngestConfig {
@@ -177,6 +181,7 @@ impl IngestConfig {
             click_address_quota: self.click_address_rate.quota("clicks from one address")?,
             click_quota: self.click_rate.quota("clicks")?,
             refusal_quota: self.refusal_rate.quota("listed refusals")?,
+            protocols: Protocols { http2: true, tls: self.tls.clone().map(Tls::load).transpose()? },
             config: self,
         })
     }

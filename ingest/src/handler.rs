@@ -98,7 +98,7 @@ impl Ingest {
         if let Some(answer) = oversize(head) {
             return ("other", answer);
         }
-        let Some(host) = host(&head.uri, &head.headers) else {
+        let Some(host) = host(head.version, &head.uri, &head.headers) else {
             return ("other", Answer::BadHost);
         };
         let trusted = self.settings.client_address_header.as_ref();

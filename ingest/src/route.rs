@@ -1,8 +1,8 @@
 //! Where a request wants to go: its host and its path. People paste both, so white space, case,
 //! doubled and encoded slashes make no difference.
 
-use hyper::Uri;
 use hyper::header::{HOST, HeaderMap};
+use hyper::{Uri, Version};
 use percent_encoding::percent_decode_str;
 
 /// What a path asks for.
@@ -29,12 +29,14 @@ pub fn route(path: &str) -> Route {
 }
 
 /// The host that was asked for, in lower case, without port and final dot. None when it is
-/// missing, given twice or malformed (RFC 9112, 3.2: that is a 400).
+/// missing, given twice or malformed (RFC 9112, 3.2: that is a 400). HTTP/2 names it in its
+/// `:authority`, and may do without the field (RFC 9113, 8.3.1).
 #[must_use]
-pub fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let mut fields = headers.get_all(HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (Some(field), None) => field.to_str().ok()?.trim(),
+        (None, None) if version == Version::HTTP_2 => "",
         _ => return None,
     };
     // A request in absolute form names the host itself; the field is ignored then.
@@ -114,7 +116,7 @@ mod tests {
                 headers.append(HOST, HeaderValue::from_str(field).unwrap());
             }
             assert_eq!(
-                host(&uri.parse().unwrap(), &headers).as_deref(),
+                host(Version::HTTP_11, &uri.parse().unwrap(), &headers).as_deref(),
                 expected,
                 "{uri} {fields:?}"
             );
@@ -132,6 +134,10 @@ mod tests {
         check("/", &["a", "a"], None);
         check("http://a/", &[], None);
         check("http://u@a/", &["a"], None);
+        let over_http2 =
+            |uri: &str| host(Version::HTTP_2, &uri.parse().unwrap(), &HeaderMap::new());
+        assert_eq!(over_http2("https://A:443/x").as_deref(), Some("a"));
+        assert_eq!(over_http2("/x"), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::world::{Feeds, Known};
 use eventlog::EventLog;
 use keyring::Keyring;
 use schemas::UnixMillis;
-use service::{Clock, Readiness, ReadyFlag, ServiceError, Shutdown, bind, serve};
+use service::{Clock, Readiness, ReadyFlag, ServiceError, Shutdown, bind, serve_protocols};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +102,7 @@ impl Server {
         ready.set(true);
 
         let limits = ingest.settings.config.http;
+        let protocols = ingest.settings.protocols.clone();
         let handler = {
             let ingest = Arc::clone(&ingest);
             move |request, peer| Arc::clone(&ingest).handle(request, peer)
@@ -112,8 +113,10 @@ impl Server {
             shutdown.trigger();
             ended
         };
-        let (ended, ()) =
-            tokio::join!(following, serve(listener, limits, shutdown.clone(), handler));
+        let (ended, ()) = tokio::join!(
+            following,
+            serve_protocols(listener, protocols, limits, shutdown.clone(), handler)
+        );
 
         ready.set(false);
         sweeping.abort();

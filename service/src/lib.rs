@@ -2,19 +2,23 @@
 //! metrics and logs. Nothing of the product is in here.
 
 pub mod clock;
+mod first_bytes;
 pub mod health;
 pub mod http;
+mod http2;
 mod linger;
 pub mod logging;
 pub mod metrics_catalog;
 mod metrics_endpoint;
 pub mod shutdown;
+pub mod tls;
 
 pub use clock::Clock;
 pub use health::{Readiness, ReadyFlag};
-pub use http::{HttpLimits, Reply, bind, serve};
+pub use http::{HttpLimits, Protocols, Reply, bind, serve, serve_protocols};
 pub use metrics_endpoint::{Metrics, install_metrics};
 pub use shutdown::Shutdown;
+pub use tls::{Tls, TlsFiles};
 
 /// Why a role could not start or go on, sorted by who can mend it; the message is one line that
 /// says what happened, where, and what to do.

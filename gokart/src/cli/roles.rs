@@ -129,6 +129,13 @@ pub struct IngestSettings {
     /// Where tracking links and postbacks arrive.
     #[arg(long, env = "GOKART_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Speak HTTPS only, with this certificate (PEM: the server's own first, then those up to the
+    /// authority). Both files are looked at again every 10 s, so renewing needs no restart.
+    #[arg(long, env = "GOKART_TLS_CERTIFICATE", value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's key (PEM, without a password).
+    #[arg(long, env = "GOKART_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
     /// Postbacks a second that one advertiser may send before it gets 503.
     #[arg(long, env = "GOKART_ADVERTISER_RATE", value_name = "N", default_value_t = 5_000,
         value_parser = clap::value_parser!(u32).range(1..))]
@@ -167,6 +174,13 @@ pub struct IngestSettings {
     /// Header in which a trusted edge gives the user's country (ISO 3166 alpha-2).
     #[arg(long, env = "GOKART_COUNTRY_HEADER", value_name = "NAME")]
     pub country_header: Option<String>,
+}
+
+impl IngestSettings {
+    /// What the URLs of its listening address begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls_certificate.is_some() { "https" } else { "http" }
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -258,7 +272,8 @@ pub struct AdminSettings {
     )]
     pub admin_token_file: Option<PathBuf>,
     /// How links are written: scheme, base domain and port, e.g. `https://example.com`. Default:
-    /// https and the first base domain; for `up`, http, that domain and the port of --listen.
+    /// https and the first base domain; for `up`, that domain, the port of --listen, and http
+    /// without --tls-certificate.
     #[arg(long, env = "GOKART_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// Longest time that a report's query may take.

@@ -5,4 +5,5 @@ mod canary;
 mod clicks;
 mod contract;
 mod durable;
+mod http2;
 mod support;

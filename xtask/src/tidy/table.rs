@@ -25,7 +25,7 @@ pub enum Others {
 pub const SERVICES: &[&str] = &["ingest", "processor", "sink", "warehouse", "admin"];
 
 /// What only tests use.
-pub const TEST_ONLY: &[&str] = &["insta", "proptest", "tempfile"];
+pub const TEST_ONLY: &[&str] = &["insta", "proptest", "rcgen", "tempfile"];
 
 pub const TABLE: &[Row] = &[
     Row {
