@@ -2,6 +2,7 @@
 //! that any record carries: an apply that died half-way has used its version up.
 
 use eventlog::follow::Follower;
+use eventlog::patience::retried;
 use eventlog::{EventLog, ReadError};
 use schemas::{Catalog, CatalogReader, ConfigRecord, Topic};
 use service::{ReadyFlag, ServiceError, Shutdown};
@@ -11,9 +12,6 @@ use tokio::sync::watch;
 
 /// How long following rests after an error that may pass.
 const RETRY: Duration = Duration::from_millis(500);
-
-/// How long the log may not be readable when this process starts.
-const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What has been read so far.
 #[derive(Debug, Clone, Default)]
@@ -32,19 +30,9 @@ pub struct ConfigFeed {
 }
 
 impl ConfigFeed {
-    /// Reads all the configuration there is before it returns. A broker that has just been asked to
-    /// make the topics may need a while before it lets them be read.
+    /// Reads all the configuration there is before it returns, and waits while it cannot be read.
     pub async fn start(log: &dyn EventLog) -> Result<Self, ReadError> {
-        let deadline = tokio::time::Instant::now() + START_PATIENCE;
-        loop {
-            match Self::try_start(log).await {
-                Err(ReadError::Unavailable(reason)) if tokio::time::Instant::now() < deadline => {
-                    tracing::warn!(reason, "the configuration cannot be read yet; trying again");
-                    tokio::time::sleep(RETRY).await;
-                }
-                outcome => return outcome,
-            }
-        }
+        retried("the configuration cannot be read", || Self::try_start(log)).await
     }
 
     async fn try_start(log: &dyn EventLog) -> Result<Self, ReadError> {

@@ -44,9 +44,11 @@ pub async fn serve_on(
 ) -> Result<(), ServiceError> {
     let public = config.validate()?;
     let ready = readiness.condition("admin: configuration read");
-    let feed = ConfigFeed::start(&*log)
-        .await
-        .map_err(|error| ServiceError::Failed(format!("admin: the configuration: {error}")))?;
+    let feed = tokio::select! {
+        () = shutdown.wait() => return Ok(()),
+        feed = ConfigFeed::start(&*log) => feed
+            .map_err(|error| ServiceError::Failed(format!("admin: the configuration: {error}")))?,
+    };
     let api = Arc::new(Api {
         access: Access::new(&config.token, &config.host_names, config.listen),
         log,

@@ -23,6 +23,7 @@ pub mod kafka;
 pub mod limits;
 pub mod local;
 pub mod overlay;
+pub mod patience;
 pub mod simulated;
 pub mod stage;
 

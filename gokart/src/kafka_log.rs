@@ -2,9 +2,11 @@
 
 use crate::cli::{flags, kafka};
 use crate::data_dir::{DataDir, read_secret_file};
+use crate::roles::Base;
 use crate::settings;
 use eventlog::kafka::security::{Secret, Security};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
+use eventlog::patience::retried;
 use eventlog::{EventLog, OpenError};
 use service::ServiceError;
 use std::path::Path;
@@ -67,11 +69,11 @@ fn security(kafka: &kafka::Kafka) -> Result<Security, ServiceError> {
 
 /// `answer_wait` is how long a sender waits: what is not written by then must not be later, for
 /// the sender has been told to send again.
-async fn connect(
+fn config(
     log: &flags::EventLog,
     data: &DataDir,
     answer_wait: Option<Duration>,
-) -> Result<Arc<KafkaLog>, ServiceError> {
+) -> Result<KafkaConfig, ServiceError> {
     let state_dir = data.join("state");
     let mut config = KafkaConfig::new(brokers(log)?, log.topics.partitions, state_dir);
     config.topic_prefix = log.topic_prefix.clone();
@@ -82,21 +84,52 @@ async fn connect(
     if let Some(wait) = answer_wait {
         config.message_timeout = wait;
     }
-    KafkaLog::connect(config).await.map_err(open_error)
+    Ok(config)
 }
 
 /// Connects, runs `role` on the log, and closes the log however the role ended: what was taken is
-/// delivered, and the group hears at once that its partitions are free.
+/// delivered, and the group hears at once that its partitions are free. Gives up when no broker answers.
 pub async fn with_log<F>(
     log: &flags::EventLog,
     data: &DataDir,
+    role: impl FnOnce(Arc<dyn EventLog>) -> F,
+) -> Result<(), ServiceError>
+where
+    F: Future<Output = Result<(), ServiceError>>,
+{
+    let log = KafkaLog::connect(config(log, data, None)?).await.map_err(open_error)?;
+    run_on(log, role).await
+}
+
+/// The same for a process that is to run for ever: brokers that do not answer are waited for, and
+/// meanwhile it is not ready. Wrong settings end it at once.
+pub async fn with_log_when_there<F>(
+    log: &flags::EventLog,
+    base: &Base,
     answer_wait: Option<Duration>,
     role: impl FnOnce(Arc<dyn EventLog>) -> F,
 ) -> Result<(), ServiceError>
 where
     F: Future<Output = Result<(), ServiceError>>,
 {
-    let log = connect(log, data, answer_wait).await?;
+    let connected = base.readiness.condition("Kafka: connected");
+    let config = config(log, &base.data, answer_wait)?;
+    let connect = || KafkaLog::connect(config.clone());
+    let log = tokio::select! {
+        () = base.shutdown.wait() => return Ok(()),
+        log = retried("Kafka cannot be used", connect) => log.map_err(open_error)?,
+    };
+    connected.set(true);
+    run_on(log, role).await
+}
+
+async fn run_on<F>(
+    log: Arc<KafkaLog>,
+    role: impl FnOnce(Arc<dyn EventLog>) -> F,
+) -> Result<(), ServiceError>
+where
+    F: Future<Output = Result<(), ServiceError>>,
+{
     let outcome = role(log.clone()).await;
     log.close().await;
     outcome

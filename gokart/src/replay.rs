@@ -60,7 +60,7 @@ pub async fn run(ask: Replay, logging: &Logging) -> Result<(), ServiceError> {
     }
     let keyring = Arc::new(settings::keyring(&ask.keys, None)?);
     let given = &given;
-    with_log(&ask.log, &data, None, |events| replay(given, events, keyring, clickhouse)).await
+    with_log(&ask.log, &data, |events| replay(given, events, keyring, clickhouse)).await
 }
 
 fn asks_about_sets(ask: &Replay) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::cli::{flags, roles};
 use crate::data_dir::DataDir;
-use crate::kafka_log::{brokers, with_log};
+use crate::kafka_log::{brokers, with_log_when_there};
 use crate::settings;
 use service::{Clock, Readiness, ServiceError, Shutdown, bind, install_metrics};
 use std::sync::Arc;
@@ -45,8 +45,15 @@ pub async fn ingest(role: roles::Ingest) -> Result<(), ServiceError> {
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let config = settings::ingest(&role.ingest, &role.domains);
     let base = Base::start("ingest", &role.data, &role.metrics).await?;
-    with_log(&role.log, &base.data, Some(role.ingest.max_postback_wait), |events| {
-        ingest::run(config, events, keyring, base.clock, base.readiness, base.shutdown)
+    with_log_when_there(&role.log, &base, Some(role.ingest.max_postback_wait), |events| {
+        ingest::run(
+            config,
+            events,
+            keyring,
+            base.clock.clone(),
+            base.readiness.clone(),
+            base.shutdown.clone(),
+        )
     })
     .await
 }
@@ -57,8 +64,8 @@ pub async fn processor(role: roles::Processor) -> Result<(), ServiceError> {
     let config = settings::processor(&role.processor);
     let base = Base::start("processor", &role.data, &role.metrics).await?;
     let ready = base.readiness.condition("processor: configuration read and group joined");
-    with_log(&role.log, &base.data, None, |events| {
-        processor::run(config, events, keyring, base.clock, base.shutdown, ready)
+    with_log_when_there(&role.log, &base, None, |events| {
+        processor::run(config, events, keyring, base.clock.clone(), base.shutdown.clone(), ready)
     })
     .await
 }
@@ -78,13 +85,13 @@ pub async fn sink(role: roles::Sink) -> Result<(), ServiceError> {
         tracing::warn!(
             "no master keys, so this sink tells no publishers: it only stores; give it the master keys (--master-key-file) to have it sign and send publisher postbacks"
         );
-        return with_log(&role.log, &base.data, None, |events| async move {
+        return with_log_when_there(&role.log, &base, None, |events| async move {
             Ok(sink::run(config, events, clock.clone(), shutdown.clone(), ready).await?)
         })
         .await;
     };
     let delivery_ready = readiness.condition(settings::DELIVERER_READY);
-    with_log(&role.log, &base.data, None, |events| async move {
+    with_log_when_there(&role.log, &base, None, |events| async move {
         let (log, clock) = (events.clone(), clock.clone());
         let storing = async {
             let outcome = sink::run(config, events, clock.clone(), shutdown.clone(), ready).await;
@@ -111,8 +118,15 @@ pub async fn admin(role: roles::Admin) -> Result<(), ServiceError> {
     let clickhouse = settings::clickhouse(&role.clickhouse)?;
     let base = Base::start("admin", &role.data, &role.metrics).await?;
     let config = settings::admin(&role.admin, &role.domains, clickhouse, &base.data, None)?;
-    with_log(&role.log, &base.data, None, |events| {
-        admin::run(config, events, keyring, base.clock, base.readiness, base.shutdown)
+    with_log_when_there(&role.log, &base, None, |events| {
+        admin::run(
+            config,
+            events,
+            keyring,
+            base.clock.clone(),
+            base.readiness.clone(),
+            base.shutdown.clone(),
+        )
     })
     .await
 }

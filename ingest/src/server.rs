@@ -10,7 +10,6 @@ use crate::submit::Submitter;
 use crate::world::{Feeds, Known};
 use eventlog::EventLog;
 use keyring::Keyring;
-use schemas::UnixMillis;
 use service::{Clock, Readiness, ReadyFlag, ServiceError, Shutdown, bind, serve_protocols};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,7 +66,9 @@ impl Server {
         let Some(feeds) = Feeds::catch_up(&*log, &keyring, &known, &shutdown).await? else {
             return Ok(None);
         };
-        check_clock(&*log, UnixMillis(clock.now())).await?;
+        if check_clock(&*log, &clock, &shutdown).await?.is_none() {
+            return Ok(None);
+        }
         let listener = bind(settings.config.listen, "ingest", "--listen").await?;
         let address = listener.local_addr().map_err(|error| {
             ServiceError::Failed(format!("ingest cannot tell the address it listens on: {error}"))

@@ -1,35 +1,42 @@
 //! A grossly wrong clock is found out before it does harm: click times, caps and timers all begin
 //! with an ingester's clock.
 
+use crate::world::retried;
 use eventlog::{EventLog, ReadError, ReadLimit};
 use schemas::time::MINUTE_MS;
 use schemas::{Topic, UnixMillis};
-use service::ServiceError;
+use service::{Clock, ServiceError, Shutdown};
 use std::time::Duration;
 
 /// How far behind the newest record a clock may be.
 const BEHIND_MS_MAX: i64 = 5 * MINUTE_MS;
+const UNREADABLE: &str = "the event log cannot be read to compare clocks";
 /// Records looked at at the end of a partition; the last places may hold no record (Kafka).
 const TAIL: u64 = 8;
 const LIMIT: ReadLimit =
     ReadLimit { records: TAIL as usize, bytes: 1 << 20, wait: Duration::from_millis(200) };
 
-/// Refuses a clock that is behind what has already been written.
-pub async fn check_clock(log: &dyn EventLog, now: UnixMillis) -> Result<(), ServiceError> {
-    let unreadable = |error: ReadError| {
-        ServiceError::Failed(format!("the event log cannot be read to compare clocks: {error}"))
-    };
+/// Refuses a clock that is behind what has already been written; waits while the log cannot be read.
+/// None when told to stop meanwhile.
+pub async fn check_clock(
+    log: &dyn EventLog,
+    clock: &Clock,
+    shutdown: &Shutdown,
+) -> Result<Option<()>, ServiceError> {
     let mut newest = None;
     for topic in [Topic::Config, Topic::Postbacks, Topic::Clicks] {
         for partition in 0..log.partitions(topic) {
-            newest = newest.max(newest_in(log, topic, partition).await.map_err(unreadable)?);
+            let look = || newest_in(log, topic, partition);
+            let Some(found) = retried(shutdown, UNREADABLE, look).await? else { return Ok(None) };
+            newest = newest.max(found);
         }
     }
+    let now = UnixMillis(clock.now());
     match newest {
         Some(newest) if newest.since(now) > BEHIND_MS_MAX => Err(ServiceError::Failed(format!(
             "this machine's clock says {now}, but the event log already holds a record of {newest}; set the clock (NTP) here, or on the machine that wrote it, and start again"
         ))),
-        _ => Ok(()),
+        _ => Ok(Some(())),
     }
 }
 

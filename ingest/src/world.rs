@@ -17,6 +17,8 @@ use std::time::Duration;
 /// How long reading rests after the log could not be read.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
+const UNREADABLE: &str = "the configuration cannot be read";
+
 /// One whole version of the configuration.
 #[derive(Debug, Default)]
 pub struct World {
@@ -53,9 +55,8 @@ impl Feeds {
         known: &Known,
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, ServiceError> {
-        let Some(catalog) = retried(shutdown, || CatalogFeed::start(log)).await? else {
-            return Ok(None);
-        };
+        let start = || CatalogFeed::start(log);
+        let Some(catalog) = retried(shutdown, UNREADABLE, start).await? else { return Ok(None) };
         let whole = Arc::clone(&catalog.subscribe().borrow());
         known.world.store(Arc::new(World::new(whole, keyring)));
         let start = || async {
@@ -65,7 +66,9 @@ impl Feeds {
             }
             Ok(follower)
         };
-        let Some(availability) = retried(shutdown, start).await? else { return Ok(None) };
+        let Some(availability) = retried(shutdown, UNREADABLE, start).await? else {
+            return Ok(None);
+        };
         Ok(Some(Self { catalog, availability }))
     }
 
@@ -142,18 +145,17 @@ async fn keep_going(outcome: Result<(), ReadError>) -> Result<(), ServiceError> 
     }
 }
 
-async fn retried<T, F: Future<Output = Result<T, ReadError>>>(
+/// Tries until the log can be read; none when told to stop meanwhile.
+pub async fn retried<T, F: Future<Output = Result<T, ReadError>>>(
     shutdown: &Shutdown,
-    attempt: impl Fn() -> F,
+    what: &str,
+    attempt: impl FnMut() -> F,
 ) -> Result<Option<T>, ServiceError> {
-    loop {
-        let outcome = tokio::select! {
-            () = shutdown.wait() => return Ok(None),
-            outcome = attempt() => outcome,
-        };
-        match outcome {
-            Ok(done) => return Ok(Some(done)),
-            Err(error) => keep_going(Err(error)).await?,
+    tokio::select! {
+        () = shutdown.wait() => Ok(None),
+        outcome = eventlog::patience::retried(what, attempt) => match outcome {
+            Ok(done) => Ok(Some(done)),
+            Err(error) => Err(ServiceError::Failed(format!("ingest stops: {error}"))),
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::outputs::show_violations;
 use crate::pipeline::{Context, run_partition};
 use crate::{ProcessorConfig, ProcessorError};
 use eventlog::follow::catalog::CatalogFeed;
+use eventlog::patience::retried;
 use eventlog::{EventLog, OwnedPartition, ProcessorEvent, ProcessorMember, ReadError, Stage};
 use keyring::Keyring;
 use schemas::Topic;
@@ -33,7 +34,16 @@ pub async fn run(
     ready: ReadyFlag,
 ) -> Result<(), ServiceError> {
     let failed = |error: ReadError| ServiceError::Failed(format!("the processor: {error}"));
-    let mut feed = CatalogFeed::start(&*log).await.map_err(failed)?;
+    let starting = async {
+        let feed =
+            retried("the configuration cannot be read", || CatalogFeed::start(&*log)).await?;
+        let join = || log.join_stage(Stage::Processor);
+        Ok((feed, retried("the processors cannot be joined", join).await?))
+    };
+    let (mut feed, member) = tokio::select! {
+        () = shutdown.wait() => return Ok(()),
+        started = starting => started.map_err(failed)?,
+    };
     let context = Context {
         keyring,
         catalog: feed.subscribe(),
@@ -42,7 +52,6 @@ pub async fn run(
         partitions: log.partitions(Topic::Postbacks),
     };
     show_violations();
-    let member = log.join_stage(Stage::Processor).await.map_err(failed)?;
     ready.set(true);
     let mut group = Group {
         log: Arc::clone(&log),

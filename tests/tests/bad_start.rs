@@ -120,17 +120,6 @@ fn a_wrong_configuration_names_file_line_and_field() -> Result<()> {
 }
 
 #[test]
-fn an_unreachable_kafka() -> Result<()> {
-    let dir = tempfile::tempdir()?;
-    let data = dir.path().display().to_string();
-    let nobody = free_address()?.to_string();
-    let metrics = free_address()?.to_string();
-    let log = format!("kafka://{nobody}");
-    let output = run(&["sink", "--data", &data, "--log", &log, "--metrics-listen", &metrics])?;
-    check(&output, FAILED, &["Kafka", &nobody])
-}
-
-#[test]
 fn roles_need_kafka_and_shared_keys() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let data = dir.path().display().to_string();

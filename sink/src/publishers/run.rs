@@ -11,6 +11,7 @@ use super::schedule::Answer;
 use crate::backoff::unit;
 use crate::error::Error;
 use eventlog::follow::catalog::CatalogFeed;
+use eventlog::patience::retried;
 use eventlog::{
     CommitError, EventLog, OwnedPartition, ProcessorEvent, ProcessorMember, ReadError, ReadLimit,
     Stage,
@@ -47,9 +48,17 @@ pub async fn run(
 ) -> Result<(), Error> {
     config.validate()?;
     let caller = Caller::new(&config)?;
-    let mut feed = CatalogFeed::start(&*log).await?;
+    let starting = async {
+        let feed =
+            retried("the configuration cannot be read", || CatalogFeed::start(&*log)).await?;
+        let join = || log.join_stage(Stage::Deliverer);
+        Ok((feed, retried("the deliverers cannot be joined", join).await?))
+    };
+    let (mut feed, member) = tokio::select! {
+        () = shutdown.wait() => return Ok(()),
+        started = starting => started.map_err(|error: ReadError| Error::from(error))?,
+    };
     let catalog = feed.subscribe();
-    let member = log.join_stage(Stage::Deliverer).await?;
     let (done, answers) = mpsc::unbounded_channel();
     let context = Arc::new(Context { gates: Gates::new(&config), caller, keyring, clock, done });
     ready.set(true);
