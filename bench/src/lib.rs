@@ -7,8 +7,12 @@
 pub mod areas;
 pub mod bare;
 pub mod context;
+pub mod load;
 pub mod machine;
 pub mod measure;
+pub mod postbacks;
 pub mod process;
 pub mod render;
+pub mod requests;
 pub mod results;
+pub mod topics;

@@ -29,7 +29,7 @@ pub struct Line {
 }
 
 /// The values of one side, a run each.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Series {
     pub name: String,
     pub values: Vec<f64>,

@@ -17,6 +17,10 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
+/// The master keys of an installation on Kafka.
+pub const MASTER_KEYS: &str = "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
+/// Partitions of `postbacks`.
+pub const PARTITIONS: u32 = 4;
 pub const TENANT_HOST: &str = "api.brownboots.localhost";
 
 /// Where the roles run.
@@ -28,9 +32,18 @@ enum Shape {
     Kafka { url: String, prefix: String },
 }
 
+/// What the processes take for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Time {
+    /// What the test says: it stands still otherwise.
+    Told,
+    Real,
+}
+
 /// A running installation with the example configuration.
 pub struct Stack {
     shape: Shape,
+    time: Time,
     directory: TempDir,
     clock_ms: i64,
     processes: BTreeMap<&'static str, Process>,
@@ -81,21 +94,30 @@ pub fn engine_library() -> Option<PathBuf> {
 impl Stack {
     /// `gokart up` with the example configuration; none, said loudly, without the engine.
     pub async fn local() -> Result<Option<Self>> {
-        Self::start(Shape::Local).await
+        Self::start(Shape::Local, Time::Told).await
+    }
+
+    /// The same by the machine's clock, for what measures time.
+    pub async fn local_in_real_time() -> Result<Option<Self>> {
+        Self::start(Shape::Local, Time::Real).await
     }
 
     /// A process for each role on `kafka`, in topics of its own.
     pub async fn on_kafka(kafka: &Kafka) -> Result<Option<Self>> {
-        let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-        let prefix = format!("e2e-{}-{unique}-", std::process::id());
-        Self::start(Shape::Kafka { url: kafka.url.clone(), prefix }).await
+        Self::start(own_topics(kafka)?, Time::Told).await
     }
 
-    async fn start(shape: Shape) -> Result<Option<Self>> {
+    /// The same by the machine's clock, for what measures time.
+    pub async fn on_kafka_in_real_time(kafka: &Kafka) -> Result<Option<Self>> {
+        Self::start(own_topics(kafka)?, Time::Real).await
+    }
+
+    async fn start(shape: Shape, time: Time) -> Result<Option<Self>> {
         let Some(library) = engine_library() else { return Ok(None) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let mut stack = Self {
             shape,
+            time,
             directory: tempfile::tempdir()?,
             clock_ms: i64::try_from(now)?,
             processes: BTreeMap::new(),
@@ -112,8 +134,7 @@ impl Stack {
             stack.metrics.insert(role, free_address()?);
         }
         if matches!(stack.shape, Shape::Kafka { .. }) {
-            let key = "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
-            std::fs::write(stack.path("master-keys"), key)?;
+            std::fs::write(stack.path("master-keys"), MASTER_KEYS)?;
         }
         for role in stack.roles() {
             stack.start_role(role).await?;
@@ -150,6 +171,15 @@ impl Stack {
         self.path("data")
     }
 
+    /// What its topics' names begin with; nothing on the local log.
+    #[must_use]
+    pub fn topic_prefix(&self) -> &str {
+        match &self.shape {
+            Shape::Local => "",
+            Shape::Kafka { prefix, .. } => prefix,
+        }
+    }
+
     fn write_clock(&self) -> Result<()> {
         // Renamed into place: no reader sees half a number.
         let part = self.path("clock.part");
@@ -184,7 +214,7 @@ impl Stack {
         };
         push("--data", data.display().to_string());
         push("--metrics-listen", self.metrics[role].to_string());
-        if role != "warehouse" {
+        if role != "warehouse" && self.time == Time::Told {
             push("--clock-file", self.path("clock").display().to_string());
         }
         if matches!(role, "up" | "ingest") {
@@ -200,12 +230,12 @@ impl Stack {
         match &self.shape {
             Shape::Local => {
                 push("--config", examples());
-                push("--partitions", "4".to_owned());
+                push("--partitions", PARTITIONS.to_string());
             }
             Shape::Kafka { url, prefix } if role != "warehouse" => {
                 push("--log", url.clone());
                 push("--topic-prefix", prefix.clone());
-                push("--partitions", "4".to_owned());
+                push("--partitions", PARTITIONS.to_string());
                 push("--replication", "1".to_owned());
                 if role != "sink" {
                     push("--master-key-file", self.path("master-keys").display().to_string());
@@ -425,6 +455,12 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+fn own_topics(kafka: &Kafka) -> Result<Shape> {
+    let unique = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let prefix = format!("e2e-{}-{unique}-", std::process::id());
+    Ok(Shape::Kafka { url: kafka.url.clone(), prefix })
 }
 
 /// The example configuration.

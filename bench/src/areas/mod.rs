@@ -1,6 +1,9 @@
 //! What is measured: one module an area.
 
+mod end_to_end;
+mod ingest;
 mod log;
+mod processor;
 
 use crate::context::Context;
 use crate::results::Line;
@@ -12,8 +15,12 @@ pub struct Area {
     pub about: &'static str,
 }
 
-pub const ALL: &[Area] =
-    &[Area { name: "log", about: "commits to the embedded log against plain writes with fsync" }];
+pub const ALL: &[Area] = &[
+    Area { name: "ingest", about: "authentic, durable postbacks against bare hyper" },
+    Area { name: "processor", about: "decisions against a transactional copy loop" },
+    Area { name: "end_to_end", about: "from accepted to visible, everything on one machine" },
+    Area { name: "log", about: "commits to the embedded log against plain writes with fsync" },
+];
 
 /// Measures one area.
 ///
@@ -22,6 +29,9 @@ pub const ALL: &[Area] =
 /// What the area says when it cannot be measured here, such as a missing engine.
 pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
     match name {
+        "ingest" => ingest::measure(context).await,
+        "processor" => processor::measure(context).await,
+        "end_to_end" => end_to_end::measure(context).await,
         "log" => log::measure(context).await,
         other => bail!("no module measures {other:?}"),
     }

@@ -1,6 +1,7 @@
 //! The least that exactly-once processing on Apache Kafka costs: read, write as many records and
 //! bytes as the product would, commit both in one transaction, compute nothing.
 
+use crate::process::cpu_seconds;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -56,7 +57,8 @@ impl std::str::FromStr for Output {
     }
 }
 
-/// Copies, prints the seconds that it took from the first input to the last commit, and ends.
+/// Copies, prints the seconds from the first input to the last commit and the CPU-seconds of all,
+/// and ends.
 pub async fn run(arguments: &Arguments) -> Result<()> {
     // Blocking from here: this process does nothing else.
     tokio::task::block_in_place(|| copy(arguments))
@@ -120,7 +122,8 @@ fn copy(arguments: &Arguments) -> Result<()> {
         producer.commit_transaction(TRANSACTION_WITHIN)?;
         copied += batch;
     }
-    println!("{}", began.map_or(0.0, |it| it.elapsed().as_secs_f64()));
+    let seconds = began.map_or(0.0, |it| it.elapsed().as_secs_f64());
+    println!("{seconds} {}", cpu_seconds(std::process::id())?);
     Ok(())
 }
 
