@@ -53,6 +53,7 @@ rolling: engine ## Replace every process under load, by OTHER=another gokart bin
 fuzz: ## Fuzz what strangers and operators send, SECONDS=30 each target
 	@fuzz/run.sh "$(or $(SECONDS),30)"
 
-bench: build engine ## Measure against the baselines (ONLY=area,… RUNS=5 SCALE=1), into bench/results.md
-	cargo run --locked --release --package bench -- $(if $(ONLY),--only $(ONLY)) \
-	    $(if $(RUNS),--runs $(RUNS)) $(if $(SCALE),--scale $(SCALE))
+bench: setup engine ## Measure against the baselines (ONLY=area,… RUNS=5 SCALE=1), into bench/results.md
+	cargo build --locked --release --package gokart --package loadtest --package bench
+	target/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) \
+	    $(if $(SCALE),--scale $(SCALE))
