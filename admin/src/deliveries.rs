@@ -8,6 +8,7 @@ use crate::warehouse::{Question, Warehouse};
 use bytes::Bytes;
 use eventlog::{EventLog, Record};
 use keyring::Keyring;
+use schemas::postback::Template;
 use schemas::topic::partition_of;
 use schemas::{
     Catalog, Decision, DeliveryKind, DeliveryOrder, Destination, Micros, Publisher,
@@ -198,6 +199,7 @@ pub async fn resend(
                 destination,
                 attempts: row.attempts + 1,
                 asked_at: now,
+                config_version: catalog.version,
                 message: message.clone(),
             });
         }
@@ -288,6 +290,8 @@ async fn messages(
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SampleOutcome {
     pub destination: String,
+    /// Method and URL as they were filled, without what may be a key.
+    pub request: String,
     pub delivery_id: String,
     pub outcome: String,
     pub problem: String,
@@ -304,8 +308,8 @@ struct OutcomeRow {
     took: u32,
 }
 
-/// Sends an invented conversion (a test, without worth) to every postback of a publisher and waits
-/// for what comes of it.
+/// Sends an invented conversion (a test, without worth) to every test URL of a publisher and waits
+/// for what comes of it. Other URLs are never called with it.
 pub async fn sample(
     (log, warehouse, catalog): (&dyn EventLog, &Warehouse, &Catalog),
     publisher: &str,
@@ -313,7 +317,17 @@ pub async fn sample(
 ) -> Result<Vec<SampleOutcome>, Error> {
     let found = find(catalog, publisher)?;
     let mut orders = Vec::new();
-    for (destination, postback, share) in destinations(catalog, found) {
+    let mut urls = BTreeMap::new();
+    let all = destinations(catalog, found);
+    if !all.iter().any(|(_, postback, _)| postback.test) {
+        let what = if all.is_empty() { "postback" } else { "test URL" };
+        return Err(Error::not_found(format!("{publisher} has no {what}, so nothing was sent"))
+            .with_hint(NO_TEST_URL));
+    }
+    for (destination, postback, share) in all {
+        if !postback.test {
+            continue;
+        }
         let share = share.ok_or_else(|| {
             Error::not_found(format!(
                 "no offer is shared with {publisher}, so there is nothing to tell"
@@ -338,25 +352,43 @@ pub async fn sample(
             "reward_unit": offer.reward_unit, "received_at": now, "decided_at": now,
             "subs": (1..=15).map(|n| format!("sample-sub{n}")).collect::<Vec<_>>(), "test": true,
         }));
+        let message = message.map_err(|error| Error::Internal(error.to_string()))?;
+        let delivery_id = format!("dlv_sample_{}", Uuid::now_v7().simple());
+        let url = Template(postback.url.without_secrets()).fill_url(&message);
+        urls.insert(delivery_id.clone(), format!("{} {url}", postback.form.method()));
         orders.push(DeliveryOrder {
-            delivery_id: format!("dlv_sample_{}", Uuid::now_v7().simple()).into(),
+            delivery_id: delivery_id.into(),
             kind: DeliveryKind::Sample,
             destination,
             attempts: 0,
             asked_at: now,
-            message: message.map_err(|error| Error::Internal(error.to_string()))?,
+            config_version: catalog.version,
+            message,
         });
     }
-    let asked: BTreeMap<String, String> = orders
+    let asked: BTreeMap<String, Asked> = orders
         .iter()
-        .map(|order| (order.delivery_id.to_string(), order.destination.to_string()))
+        .map(|order| {
+            let id = order.delivery_id.to_string();
+            let request = urls.remove(&id).unwrap_or_default();
+            (id, Asked { destination: order.destination.to_string(), request })
+        })
         .collect();
     if asked.is_empty() {
-        return Err(Error::not_found(format!("{publisher} has no postback that could be tried"))
-            .with_hint("add `postbacks:` to its document and apply it"));
+        return Err(Error::not_found(format!("no postback of {publisher} could be tried"))
+            .with_hint("its test URLs want events that no offer shared with it has"));
     }
     send(log, orders, now).await?;
     outcomes(warehouse, &asked).await
+}
+
+const NO_TEST_URL: &str = "add `test_url: https://…` to one of its `postbacks:` and apply it; \
+    samples and test conversions go there and nowhere else";
+
+/// What a sample was sent as.
+struct Asked {
+    destination: String,
+    request: String,
 }
 
 /// 26 characters of a conversion id that no conversion has.
@@ -367,7 +399,7 @@ fn sample_digits() -> String {
 
 async fn outcomes(
     warehouse: &Warehouse,
-    asked: &BTreeMap<String, String>,
+    asked: &BTreeMap<String, Asked>,
 ) -> Result<Vec<SampleOutcome>, Error> {
     const SQL: &str = "SELECT delivery_id AS id, outcome AS result, problem AS trouble, \
         http_status AS answer, latency_ms AS took FROM deliveries_unique \
@@ -394,7 +426,8 @@ async fn outcomes(
         }
     };
     let outcome = |row: OutcomeRow| SampleOutcome {
-        destination: asked.get(&row.id).cloned().unwrap_or_default(),
+        destination: asked.get(&row.id).map(|it| it.destination.clone()).unwrap_or_default(),
+        request: asked.get(&row.id).map(|it| it.request.clone()).unwrap_or_default(),
         delivery_id: row.id,
         outcome: row.result,
         problem: row.trouble,

@@ -20,10 +20,14 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A child that lived this long had nothing wrong with how it was started.
 const RESTART_FORGIVE: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the child of a process that was killed to end.
+const PREDECESSOR_TIMEOUT: Duration = STOP_TIMEOUT;
 
 /// How the child is started.
 pub struct Engine {
     arguments: Vec<String>,
+    /// The file that a running engine keeps locked.
+    lock: PathBuf,
     listen: SocketAddr,
 }
 
@@ -51,11 +55,12 @@ impl Engine {
         }
         arguments.insert(0, "warehouse".to_owned());
         arguments.push("--stop-with-parent".to_owned());
-        Self { arguments, listen: settings.warehouse_listen }
+        Self { arguments, lock: lock_file(data), listen: settings.warehouse_listen }
     }
 
     /// Starts the child and waits until it answers.
     pub async fn start(self) -> Result<RunningEngine, ServiceError> {
+        self.wait_for_predecessor().await;
         let mut child = self.spawn()?;
         let began = Instant::now();
         while !is_answering(self.listen).await {
@@ -74,6 +79,15 @@ impl Engine {
         let stop = Shutdown::new();
         let watching = tokio::spawn(self.watch(child, stop.clone()));
         Ok(RunningEngine { stop, watching })
+    }
+
+    /// The child of a `gokart up` that was killed a moment ago notices it, drains and ends; until
+    /// then it has the engine's files open. One that does not end is told of by the start itself.
+    async fn wait_for_predecessor(&self) {
+        let began = Instant::now();
+        while is_locked(&self.lock) && began.elapsed() < PREDECESSOR_TIMEOUT {
+            tokio::time::sleep(READY_POLL).await;
+        }
     }
 
     fn spawn(&self) -> Result<Child, ServiceError> {
@@ -146,6 +160,22 @@ async fn end(mut child: Child, pipe: Option<ChildStdin>) {
         tracing::warn!("the embedded ClickHouse does not end; killing it");
         let _ = child.kill().await;
     }
+}
+
+fn lock_file(data: &Path) -> PathBuf {
+    data.join("clickhouse/engine/status")
+}
+
+/// Whether an engine has the files of a data directory open.
+pub fn is_running(data: &Path) -> bool {
+    is_locked(&lock_file(data))
+}
+
+fn is_locked(path: &Path) -> bool {
+    use rustix::fs::{FlockOperation, flock};
+    // Without a file there was no engine; closing it gives the lock back.
+    std::fs::File::open(path)
+        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_err())
 }
 
 /// Whether an engine answers there.

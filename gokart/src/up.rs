@@ -5,7 +5,7 @@
 
 use crate::cli::flags::{LogFormat, Logging};
 use crate::cli::roles::Up;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::kafka_log::open_error;
 use crate::roles::Base;
 use crate::{settings, welcome};
@@ -149,6 +149,8 @@ fn refuse_taken_ports(up: &Up) -> Result<(), ServiceError> {
                 "{flag} {address}: {what} must be found by others, so choose a port"
             )));
         }
+        // That one ends by itself, and is waited for.
+        let is_predecessor = flag == "--warehouse-listen" && engine::is_running(&up.data.data);
         if address.port() != 0
             && let Some(other) = taken.insert(address, flag)
         {
@@ -156,7 +158,9 @@ fn refuse_taken_ports(up: &Up) -> Result<(), ServiceError> {
                 "{flag} and {other} are both {address}; choose two"
             )));
         }
-        service::http::check_free(address, what, flag)?;
+        if !is_predecessor {
+            service::http::check_free(address, what, flag)?;
+        }
     }
     Ok(())
 }

@@ -8,4 +8,5 @@ pub mod kafka_proxy;
 pub mod messages;
 pub mod process;
 pub mod random;
+pub mod receiver;
 pub mod stack;

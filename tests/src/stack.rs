@@ -21,6 +21,9 @@ const POLL: Duration = Duration::from_millis(50);
 pub const MASTER_KEYS: &str = "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
 /// Partitions of `postbacks`.
 pub const PARTITIONS: u32 = 4;
+/// A further process of the role `sink`.
+pub const SECOND_SINK: &str = "sink-2";
+
 pub const TENANT_HOST: &str = "api.brownboots.localhost";
 
 /// Where the roles run.
@@ -52,6 +55,8 @@ pub struct Stack {
     pub warehouse: SocketAddr,
     metrics: BTreeMap<&'static str, SocketAddr>,
     extra: BTreeMap<&'static str, Vec<String>>,
+    /// Sinks of a cluster have the master keys and tell publishers.
+    telling: bool,
 }
 
 /// A conversion as `conversions_current` shows it.
@@ -94,25 +99,35 @@ pub fn engine_library() -> Option<PathBuf> {
 impl Stack {
     /// `gokart up` with the example configuration; none, said loudly, without the engine.
     pub async fn local() -> Result<Option<Self>> {
-        Self::start(Shape::Local, Time::Told).await
+        Self::start(Shape::Local, Time::Told, &[]).await
+    }
+
+    /// The same with arguments for publisher postbacks.
+    pub async fn local_telling(arguments: &[&str]) -> Result<Option<Self>> {
+        Self::start(Shape::Local, Time::Told, arguments).await
     }
 
     /// The same by the machine's clock, for what measures time.
     pub async fn local_in_real_time() -> Result<Option<Self>> {
-        Self::start(Shape::Local, Time::Real).await
+        Self::start(Shape::Local, Time::Real, &[]).await
     }
 
     /// A process for each role on `kafka`, in topics of its own.
     pub async fn on_kafka(kafka: &Kafka) -> Result<Option<Self>> {
-        Self::start(own_topics(kafka)?, Time::Told).await
+        Self::start(own_topics(kafka)?, Time::Told, &[]).await
+    }
+
+    /// The same with sinks that tell publishers, with arguments for that.
+    pub async fn on_kafka_telling(kafka: &Kafka, arguments: &[&str]) -> Result<Option<Self>> {
+        Self::start(own_topics(kafka)?, Time::Told, arguments).await
     }
 
     /// The same by the machine's clock, for what measures time.
     pub async fn on_kafka_in_real_time(kafka: &Kafka) -> Result<Option<Self>> {
-        Self::start(own_topics(kafka)?, Time::Real).await
+        Self::start(own_topics(kafka)?, Time::Real, &[]).await
     }
 
-    async fn start(shape: Shape, time: Time) -> Result<Option<Self>> {
+    async fn start(shape: Shape, time: Time, telling: &[&str]) -> Result<Option<Self>> {
         let Some(library) = engine_library() else { return Ok(None) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let mut stack = Self {
@@ -126,7 +141,10 @@ impl Stack {
             warehouse: free_address()?,
             metrics: BTreeMap::new(),
             extra: BTreeMap::new(),
+            telling: false,
         };
+        stack.telling = !telling.is_empty();
+        stack.extra(if matches!(stack.shape, Shape::Local) { "up" } else { "sink" }, telling);
         stack.write_clock()?;
         let library = library.canonicalize()?.display().to_string();
         std::fs::write(stack.path("engine"), library)?;
@@ -202,18 +220,21 @@ impl Stack {
     fn arguments(&self, role: &'static str) -> Result<Vec<String>> {
         let data = match (role, &self.shape) {
             // Each process of a cluster has a directory of its own; these two share tokens.
-            ("processor" | "ingest" | "sink", Shape::Kafka { .. }) => self.path(role),
+            ("processor" | "ingest" | "sink" | SECOND_SINK, Shape::Kafka { .. }) => self.path(role),
             (_, Shape::Kafka { .. }) => self.path("data"),
             // Relative, as most people type it.
             (_, Shape::Local) => PathBuf::from("data"),
         };
+        let metrics = self.metrics[role].to_string();
+        let extra = self.extra.get(role).cloned();
+        let role = if role == SECOND_SINK { "sink" } else { role };
         let mut arguments = vec![role.to_owned()];
         let mut push = |name: &str, value: String| {
             arguments.push(name.to_owned());
             arguments.push(value);
         };
         push("--data", data.display().to_string());
-        push("--metrics-listen", self.metrics[role].to_string());
+        push("--metrics-listen", metrics);
         if role != "warehouse" && self.time == Time::Told {
             push("--clock-file", self.path("clock").display().to_string());
         }
@@ -237,7 +258,7 @@ impl Stack {
                 push("--topic-prefix", prefix.clone());
                 push("--partitions", PARTITIONS.to_string());
                 push("--replication", "1".to_owned());
-                if role != "sink" {
+                if role != "sink" || self.telling {
                     push("--master-key-file", self.path("master-keys").display().to_string());
                 }
                 if matches!(role, "sink" | "admin") {
@@ -248,13 +269,21 @@ impl Stack {
             }
             Shape::Kafka { .. } => {}
         }
-        arguments.extend(self.extra.get(role).into_iter().flatten().cloned());
+        arguments.extend(extra.into_iter().flatten());
         Ok(arguments)
     }
 
     /// Further arguments for the next starts of a role, instead of any before.
     pub fn extra(&mut self, role: &'static str, arguments: &[&str]) {
         self.extra.insert(role, arguments.iter().map(|&argument| argument.to_owned()).collect());
+    }
+
+    /// Starts [`SECOND_SINK`] beside the sink of a cluster, with the same arguments.
+    pub async fn add_sink(&mut self) -> Result<()> {
+        self.metrics.insert(SECOND_SINK, free_address()?);
+        let same = self.extra.get("sink").cloned().unwrap_or_default();
+        self.extra.insert(SECOND_SINK, same);
+        self.start_role(SECOND_SINK).await
     }
 
     /// Starts a role that is not running, and waits until it is ready.
@@ -341,8 +370,22 @@ impl Stack {
             .await
     }
 
+    /// Many clicks on a publisher's tracking link.
+    pub async fn clicks(&self, offer: &str, publisher: &str, count: usize) -> Result<Vec<String>> {
+        let link =
+            self.gokart_json(&["tracking-link", "--offer", offer, "--publisher", publisher])?;
+        let mut clicks = Vec::with_capacity(count);
+        for _ in 0..count {
+            clicks.push(self.follow_link(&link, "").await?);
+        }
+        Ok(clicks)
+    }
+
     async fn follow(&self, command: &[&str], query: &str) -> Result<String> {
-        let link = self.gokart_json(command)?;
+        self.follow_link(&self.gokart_json(command)?, query).await
+    }
+
+    async fn follow_link(&self, link: &Value, query: &str) -> Result<String> {
         let link = link["tracking_link"].as_str().context("no tracking link")?;
         let (_, share) = link.split_once("/c/").context("not a tracking link")?;
         let path = format!("/c/{share}{query}");
@@ -448,7 +491,8 @@ impl Stack {
 
     /// Stops everything in the order of the data, and fails unless all end with exit code 0.
     pub fn stop(&mut self) -> Result<()> {
-        for role in self.roles().into_iter().rev() {
+        let second = self.processes.contains_key(SECOND_SINK).then_some(SECOND_SINK);
+        for role in self.roles().into_iter().chain(second).rev() {
             let process = self.process(role)?;
             let status = process.stop()?;
             ensure!(status.success(), "{role} ended with {status}:\n{}", process.output());

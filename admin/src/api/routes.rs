@@ -214,7 +214,7 @@ pub fn all() -> Vec<Route> {
             "publisher-postback-test",
             Method::POST,
             "publisher-postback/test",
-            "Sends an invented conversion to a publisher's postbacks; tells what came of it.",
+            "Sends an invented conversion to a publisher's test URLs; tells what came of it.",
         ),
         get(
             Endpoint::Explain,

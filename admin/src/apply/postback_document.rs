@@ -16,6 +16,8 @@ pub struct PostbackDocument {
     /// Http(s), with macros such as `{sub1}` and `{payout}`.
     #[schemars(required)]
     pub url: Option<At<LongText>>,
+    /// Where test conversions and samples go instead; without it they go nowhere.
+    pub test_url: Option<At<LongText>>,
     /// `get` (unless given), `form` (POST, a form) or `json` (POST, JSON).
     pub request: Option<At<RequestChoice>>,
     /// The body's fields. JSON without fields: everything that a publisher may know.
@@ -40,6 +42,7 @@ impl PostbackDocument {
             line: fields.line,
             name: fields.optional("name"),
             url: fields.required("url"),
+            test_url: fields.optional("test_url"),
             request: fields.optional("request"),
             fields: fields.maps("fields", FieldDocument::read),
             events: fields.list("events"),

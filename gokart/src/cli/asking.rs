@@ -489,7 +489,7 @@ pub struct PublisherPostback {
     /// Show the secret in full.
     #[arg(long, env = "GOKART_REVEAL")]
     pub reveal: bool,
-    /// Send an invented conversion to each of them now, and tell what came of it.
+    /// Send an invented conversion to each of its test URLs now, and tell what came of it.
     #[arg(long, env = "GOKART_TEST")]
     pub test: bool,
     #[command(flatten)]

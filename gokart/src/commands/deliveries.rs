@@ -19,7 +19,8 @@ const SHOWN: &[&str] = &[
     "next_attempt_at",
 ];
 const POSTBACKS: [&str; 5] = ["destination", "method", "url", "statuses", "test"];
-const OUTCOMES: [&str; 5] = ["destination", "outcome", "problem", "http_status", "latency_ms"];
+const OUTCOMES: [&str; 6] =
+    ["destination", "request", "outcome", "problem", "http_status", "latency_ms"];
 
 pub async fn deliveries(ask: &Deliveries) -> Result<(), Failure> {
     let path: &[&str] = if ask.resend { &["deliveries", "resend"] } else { &["deliveries"] };
@@ -61,13 +62,10 @@ pub async fn publisher_postback(ask: &PublisherPostback) -> Result<(), Failure> 
     }
     let text = match ask.output.format {
         Format::Json => output::json(&shown),
-        Format::Csv => {
-            let (columns, rows) = match ask.test {
-                true => (OUTCOMES, rows(&shown["sample"], &OUTCOMES)),
-                false => (POSTBACKS, rows(&shown["postbacks"], &POSTBACKS)),
-            };
-            output::csv(&columns, &rows)?
-        }
+        Format::Csv => match ask.test {
+            true => output::csv(&OUTCOMES, &rows(&shown["sample"], &OUTCOMES))?,
+            false => output::csv(&POSTBACKS, &rows(&shown["postbacks"], &POSTBACKS))?,
+        },
         Format::Table => {
             let names = [
                 ("publisher_name", "Publisher"),
@@ -90,7 +88,7 @@ pub async fn publisher_postback(ask: &PublisherPostback) -> Result<(), Failure> 
     output::print(&text)?;
     let failed = |row: &Value| row["outcome"] != "delivered";
     match shown["sample"].as_array().is_some_and(|rows| rows.iter().any(failed)) {
-        true => Err(Failure::failed("a postback did not take the sample".to_owned())),
+        true => Err(Failure::failed("a test URL did not take the sample".to_owned())),
         false => Ok(()),
     }
 }

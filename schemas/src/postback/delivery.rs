@@ -100,5 +100,15 @@ pub struct DeliveryOrder {
     /// Attempts there have been; they are counted on.
     pub attempts: u32,
     pub asked_at: UnixMillis,
+    /// Of people's orders, the configuration that they were made with: whoever carries them out
+    /// knows it first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub config_version: u64,
     pub message: PublisherMessage,
+}
+
+// By reference, as serde asks.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(version: &u64) -> bool {
+    *version == 0
 }

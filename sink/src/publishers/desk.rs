@@ -187,7 +187,9 @@ impl Desk {
                     return Err(TurnError::Newer { partition, offset, source });
                 }
             };
-            let version = decision.postback.as_ref().map_or(0, |it| it.config_version);
+            let decided = decision.postback.as_ref().map_or(0, |it| it.config_version);
+            let ordered = decision.deliveries.iter().map(|order| order.config_version);
+            let version = ordered.fold(decided, u64::max);
             if version > catalog.version {
                 // On its way: without it a postback that was just configured would be missed.
                 break;
@@ -382,6 +384,7 @@ impl Turn<'_> {
                 destination,
                 attempts: 0,
                 asked_at: self.now,
+                config_version: 0,
                 message: PublisherMessage::of(conversion, &name),
             })?);
         }

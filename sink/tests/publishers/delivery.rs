@@ -233,6 +233,7 @@ async fn refusals_are_final_and_gone_means_gone() {
         destination: attempt.destination.clone(),
         attempts: 5,
         asked_at: schemas::UnixMillis(world.now()),
+        config_version: 0,
         message: PublisherMessage::of(&conversion(1, 1, "Success"), "The Offer"),
     };
     world.append(Decision { deliveries: vec![order], ..Decision::default() }).await;

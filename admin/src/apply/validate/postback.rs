@@ -4,7 +4,7 @@ use super::Checker;
 use crate::apply::fields::At;
 use crate::apply::link::LINK_BYTES_MAX;
 use crate::apply::postback_document::{FieldDocument, HeaderDocument, PostbackDocument};
-use crate::apply::value::Count;
+use crate::apply::value::{Count, LongText};
 use schemas::postback::{Field, FixedHeader, RequestForm, RequestKind, Secret, Template};
 use schemas::{ConversionStatus, EventId, PublisherPostback};
 use std::collections::BTreeSet;
@@ -12,6 +12,8 @@ use url::{Host, Url};
 
 /// Postbacks of one publisher or share.
 const POSTBACKS_MAX: usize = 20;
+/// After the name of a postback, its test URL's; no name that people give holds a slash.
+const TEST_SUFFIX: &str = "/test";
 const FIELDS_MAX: usize = 100;
 const IN_FLIGHT_DEFAULT: u32 = 8;
 const IN_FLIGHT_MAX: u64 = 256;
@@ -39,7 +41,8 @@ const OWN_HEADERS: &[&str] = &[
 ];
 
 impl Checker<'_> {
-    /// The postbacks of one document; none when one of them is wrong.
+    /// The postbacks of one document, each followed by the one of its test URL; none when one of
+    /// them is wrong.
     pub(super) fn check_postbacks(
         &self,
         file: &str,
@@ -52,7 +55,7 @@ impl Checker<'_> {
             return None;
         }
         let mut names = BTreeSet::new();
-        let checked: Vec<Option<PublisherPostback>> = documents
+        let checked: Vec<Option<Vec<PublisherPostback>>> = documents
             .iter()
             .map(|document| {
                 let postback = self.check_postback(file, document, &knows_event)?;
@@ -64,10 +67,41 @@ impl Checker<'_> {
                     self.problems.add(file, document.line, "postbacks.name", message);
                     return None;
                 }
-                Some(postback)
+                let for_tests = match &document.test_url {
+                    None => None,
+                    Some(url) => Some(self.check_for_tests(file, url, &postback)?),
+                };
+                Some([postback].into_iter().chain(for_tests).collect())
             })
             .collect();
-        checked.into_iter().collect()
+        let checked: Option<Vec<_>> = checked.into_iter().collect();
+        Some(checked?.into_iter().flatten().collect())
+    }
+
+    /// The same postback for test conversions. It is a destination of its own, so that whatever a
+    /// test server does (hang, or answer 410) touches no real postback.
+    fn check_for_tests(
+        &self,
+        file: &str,
+        url: &At<LongText>,
+        postback: &PublisherPostback,
+    ) -> Option<PublisherPostback> {
+        if postback.test {
+            let message =
+                "a postback with test: true is told of tests only: its url is the test URL";
+            self.report(file, url, message);
+            return None;
+        }
+        if let Err(message) = check_url(&url.value.0) {
+            self.report(file, url, message);
+            return None;
+        }
+        Some(PublisherPostback {
+            name: format!("{}{TEST_SUFFIX}", postback.name),
+            url: Template(url.value.0.clone()),
+            test: true,
+            ..postback.clone()
+        })
     }
 
     fn check_postback(

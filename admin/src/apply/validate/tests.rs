@@ -3,6 +3,8 @@
 use crate::apply::{Source, check as check_documents};
 use schemas::{Catalog, Document, LiveState, UnixMillis};
 
+mod postbacks;
+
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A sound base that the cases change.
