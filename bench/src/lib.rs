@@ -7,6 +7,7 @@
 pub mod areas;
 pub mod bare;
 pub mod context;
+pub mod counter;
 pub mod load;
 pub mod machine;
 pub mod measure;

@@ -127,6 +127,14 @@ impl Stack {
         Self::start(own_topics(kafka)?, Time::Real, &[]).await
     }
 
+    /// The same with sinks that tell publishers.
+    pub async fn on_kafka_telling_in_real_time(
+        kafka: &Kafka,
+        arguments: &[&str],
+    ) -> Result<Option<Self>> {
+        Self::start(own_topics(kafka)?, Time::Real, arguments).await
+    }
+
     async fn start(shape: Shape, time: Time, telling: &[&str]) -> Result<Option<Self>> {
         let Some(library) = engine_library() else { return Ok(None) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
@@ -181,6 +189,12 @@ impl Stack {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The data directory of a role of a cluster.
+    #[must_use]
+    pub fn role_data(&self, role: &str) -> PathBuf {
+        self.path(role)
     }
 
     /// The data directory.

@@ -3,6 +3,7 @@
 mod end_to_end;
 mod ingest;
 mod log;
+mod outgoing;
 mod processor;
 
 use crate::context::Context;
@@ -19,6 +20,7 @@ pub const ALL: &[Area] = &[
     Area { name: "ingest", about: "authentic, durable postbacks against bare hyper" },
     Area { name: "processor", about: "decisions against a transactional copy loop" },
     Area { name: "end_to_end", about: "from accepted to visible, everything on one machine" },
+    Area { name: "outgoing", about: "publisher postbacks while half of the publishers hang" },
     Area { name: "log", about: "commits to the embedded log against plain writes with fsync" },
 ];
 
@@ -32,6 +34,7 @@ pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
         "ingest" => ingest::measure(context).await,
         "processor" => processor::measure(context).await,
         "end_to_end" => end_to_end::measure(context).await,
+        "outgoing" => outgoing::measure(context).await,
         "log" => log::measure(context).await,
         other => bail!("no module measures {other:?}"),
     }

@@ -39,7 +39,7 @@ pub struct Caller {
 
 impl Caller {
     pub fn new(config: &DelivererConfig) -> Result<Self, Error> {
-        let connector = Connector::new(&config.allow, config.connect_timeout);
+        let connector = Connector::new(config);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
@@ -96,9 +96,7 @@ fn problem(error: &ClientError) -> DeliveryProblem {
         if error.is::<rustls::Error>() {
             return DeliveryProblem::Tls;
         }
-        if let Some(error) = error.downcast_ref::<std::io::Error>()
-            && error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
-        {
+        if error.downcast_ref().is_some_and(is_of_tls) {
             return DeliveryProblem::Tls;
         }
         if let Some(error) = error.downcast_ref::<hyper::Error>()
@@ -109,6 +107,14 @@ fn problem(error: &ClientError) -> DeliveryProblem {
         cause = error.source();
     }
     if error.is_connect() { DeliveryProblem::Connect } else { DeliveryProblem::Broken }
+}
+
+/// Whether an error of input and output is one of TLS: its `source` passes over what it wraps,
+/// which may be another of its kind.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref().is_some_and(is_of_tls)
+    })
 }
 
 /// Certificates are checked against the web's authorities, and those that the operator adds.

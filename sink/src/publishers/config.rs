@@ -1,5 +1,6 @@
 //! What the deliverer is told, and its limits.
 
+use super::connect::Names;
 use crate::error::Error;
 use eventlog::ReadLimit;
 use ipnet::IpNet;
@@ -25,6 +26,7 @@ pub struct DelivererConfig {
     pub allow: Vec<IpNet>,
     /// Certificates (PEM) that are trusted beside the web's.
     pub ca_file: Option<PathBuf>,
+    pub names: Names,
     pub in_flight: usize,
     pub connect_timeout: Duration,
     /// From the connection to the end of the answer.
@@ -38,6 +40,7 @@ impl Default for DelivererConfig {
         Self {
             allow: Vec::new(),
             ca_file: None,
+            names: Names::default(),
             in_flight: IN_FLIGHT_DEFAULT,
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(10),

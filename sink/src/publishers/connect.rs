@@ -3,6 +3,7 @@
 //! addresses written into a URL are checked all the same.
 
 use super::address::may_call;
+use super::config::DelivererConfig;
 use futures_util::future::BoxFuture;
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
@@ -32,24 +33,64 @@ const ADDRESSES_TRIED: usize = 4;
 pub struct ConnectError(pub DeliveryProblem);
 
 type Found = (Instant, Arc<[IpAddr]>);
+type Lookup = dyn Fn(String) -> BoxFuture<'static, Vec<IpAddr>> + Send + Sync;
+
+/// Who turns names into addresses, and how long what was found holds.
+#[derive(Clone)]
+pub struct Names {
+    lookup: Arc<Lookup>,
+    kept: Duration,
+}
+
+impl Names {
+    /// None found and nobody asked are the same: no addresses.
+    pub fn new(
+        kept: Duration,
+        lookup: impl Fn(String) -> BoxFuture<'static, Vec<IpAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { lookup: Arc::new(lookup), kept }
+    }
+}
+
+impl Default for Names {
+    /// The system's resolver.
+    fn default() -> Self {
+        Self::new(FOUND_KEPT, |name| {
+            Box::pin(async move {
+                match tokio::net::lookup_host((name.as_str(), 0)).await {
+                    Ok(addresses) => addresses.map(|address| address.ip()).collect(),
+                    Err(_) => Vec::new(),
+                }
+            })
+        })
+    }
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Names").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
 
 /// Makes connections.
 #[derive(Clone)]
 pub struct Connector {
     allow: Arc<[IpNet]>,
     timeout: Duration,
+    names: Names,
     lookups: Arc<Semaphore>,
-    names: Arc<Mutex<HashMap<String, Found>>>,
+    known: Arc<Mutex<HashMap<String, Found>>>,
 }
 
 impl Connector {
     #[must_use]
-    pub fn new(allow: &[IpNet], timeout: Duration) -> Self {
+    pub fn new(config: &DelivererConfig) -> Self {
         Self {
-            allow: allow.into(),
-            timeout,
+            allow: config.allow.as_slice().into(),
+            timeout: config.connect_timeout,
+            names: config.names.clone(),
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            names: Arc::default(),
+            known: Arc::default(),
         }
     }
 
@@ -89,18 +130,16 @@ impl Connector {
             return if known.is_empty() { Err(failed) } else { Ok(known) };
         }
         let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|_| failed)?;
-        let (name, names) = (host.to_owned(), Arc::clone(&self.names));
+        let (name, known) = (host.to_owned(), Arc::clone(&self.known));
+        let lookup = (self.names.lookup)(name.clone());
         // On its own: whoever asked may give up, the lookup keeps its permit until it ends.
         let lookup = tokio::spawn(async move {
-            let found: Arc<[IpAddr]> = match tokio::net::lookup_host((name.as_str(), 0)).await {
-                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
-                Err(_) => Arc::new([]),
-            };
-            let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-            if names.len() >= NAMES_KEPT {
-                names.clear();
+            let found: Arc<[IpAddr]> = lookup.await.into();
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= NAMES_KEPT {
+                known.clear();
             }
-            names.insert(name, (Instant::now(), Arc::clone(&found)));
+            known.insert(name, (Instant::now(), Arc::clone(&found)));
             drop(permit);
             found
         });
@@ -111,9 +150,9 @@ impl Connector {
     }
 
     fn known(&self, host: &str) -> Option<Arc<[IpAddr]>> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, found) = names.get(host)?;
-        let kept = if found.is_empty() { NOT_FOUND_KEPT } else { FOUND_KEPT };
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, found) = known.get(host)?;
+        let kept = if found.is_empty() { NOT_FOUND_KEPT } else { self.names.kept };
         (at.elapsed() < kept).then(|| Arc::clone(found))
     }
 }

@@ -399,6 +399,7 @@ impl Turn<'_> {
             return Ok(None);
         }
         self.rows.push(waiting_row);
+        count(DeliveryOutcome::Waiting);
         Ok(Some(destination))
     }
 }

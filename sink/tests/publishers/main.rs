@@ -3,6 +3,8 @@
 
 mod delivery;
 mod faults;
+mod model;
 mod receiver;
 mod safety;
+mod tls;
 mod world;

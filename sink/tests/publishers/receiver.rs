@@ -51,7 +51,11 @@ impl Drop for Receiver {
 
 impl Receiver {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0").await.unwrap()
+    }
+
+    pub async fn at(address: &str) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let port = listener.local_addr().unwrap().port();
         let (requests, stop) = (Arc::default(), Shutdown::new());
         let mood = Arc::new(Mutex::new(Mood::Status(200)));
@@ -87,7 +91,7 @@ impl Receiver {
                 }
             }
         }));
-        receiver
+        Ok(receiver)
     }
 
     pub fn set(&self, mood: Mood) {

@@ -93,29 +93,7 @@ impl World {
 
     pub async fn configure_many(&mut self, publishers: Vec<(String, Value)>, share: Value) {
         self.version += 1;
-        let event = |id: &str, private: bool| {
-            json!({"id": id, "name": id, "sequence": null, "pending_ms": 0, "deadline_ms": 1,
-                   "minimum_ms": 0, "revenue": 0, "payout": 0, "reward": 0, "repeatable": false,
-                   "private": private})
-        };
-        let mut documents = vec![json!({"offer": {
-            "id": "offer", "tenant": "t", "advertiser": "a", "root": "offer", "name": "The Offer",
-            "integration": "custom", "link": "https://a.io/", "state": "live", "launch_at": 0,
-            "currency": "USD", "budget": null, "epc": null,
-            "events": [event("e", false), event("f", false), event("secret", true)],
-            "sequence_rule": "any", "sequence_grace_ms": 0, "attribution_window_ms": 1,
-            "honour_ms": 1, "reversal_window_ms": 1, "amounts_at": "click", "time_zone": "UTC"}})];
-        for (index, (id, postbacks)) in publishers.into_iter().enumerate() {
-            documents.push(json!({"publisher": {
-                "id": id, "tenant": "t", "name": id, "postbacks": postbacks,
-                "secret_versions": [1, 2]}}));
-            if index == 0 {
-                documents.push(json!({"share": {"id": "s", "tenant": "t", "offer": "offer",
-                    "publisher": id, "state": "live", "postbacks": share}}));
-            }
-        }
-        let documents: Vec<Document> =
-            documents.into_iter().map(|it| serde_json::from_value(it).unwrap()).collect();
+        let documents = documents(publishers, share);
         let count = u32::try_from(documents.len()).unwrap();
         let mut records = Vec::new();
         for document in documents {
@@ -175,6 +153,32 @@ impl World {
         }
         panic!("not {count} {outcome}: {:#?}", self.attempts().await);
     }
+}
+
+/// Publishers with their postbacks, an offer `offer`, and a share `s` of the first one.
+pub fn documents(publishers: Vec<(String, Value)>, share: Value) -> Vec<Document> {
+    let event = |id: &str, private: bool| {
+        json!({"id": id, "name": id, "sequence": null, "pending_ms": 0, "deadline_ms": 1,
+               "minimum_ms": 0, "revenue": 0, "payout": 0, "reward": 0, "repeatable": false,
+               "private": private})
+    };
+    let mut documents = vec![json!({"offer": {
+        "id": "offer", "tenant": "t", "advertiser": "a", "root": "offer", "name": "The Offer",
+        "integration": "custom", "link": "https://a.io/", "state": "live", "launch_at": 0,
+        "currency": "USD", "budget": null, "epc": null,
+        "events": [event("e", false), event("f", false), event("secret", true)],
+        "sequence_rule": "any", "sequence_grace_ms": 0, "attribution_window_ms": 1,
+        "honour_ms": 1, "reversal_window_ms": 1, "amounts_at": "click", "time_zone": "UTC"}})];
+    for (index, (id, postbacks)) in publishers.into_iter().enumerate() {
+        documents.push(json!({"publisher": {
+            "id": id, "tenant": "t", "name": id, "postbacks": postbacks,
+            "secret_versions": [1, 2]}}));
+        if index == 0 {
+            documents.push(json!({"share": {"id": "s", "tenant": "t", "offer": "offer",
+                "publisher": id, "state": "live", "postbacks": share}}));
+        }
+    }
+    documents.into_iter().map(|it| serde_json::from_value(it).unwrap()).collect()
 }
 
 /// A conversion number `n` of the event `e`, in the publisher's partition.
