@@ -212,6 +212,21 @@ impl Stack {
         }
     }
 
+    /// Brokers, as `kafka://host:port`, and the prefix of the topics; none on the local log.
+    #[must_use]
+    pub fn kafka(&self) -> Option<(&str, &str)> {
+        match &self.shape {
+            Shape::Local => None,
+            Shape::Kafka { url, prefix } => Some((url, prefix)),
+        }
+    }
+
+    /// Where a role that shares its directory with no other keeps what is its own.
+    #[must_use]
+    pub fn directory_of(&self, role: &str) -> PathBuf {
+        self.path(role)
+    }
+
     fn write_clock(&self) -> Result<()> {
         // Renamed into place: no reader sees half a number.
         let part = self.path("clock.part");

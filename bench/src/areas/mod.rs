@@ -5,6 +5,7 @@ mod ingest;
 mod log;
 mod outgoing;
 mod processor;
+mod recovery;
 
 use crate::context::Context;
 use crate::results::Line;
@@ -22,6 +23,10 @@ pub const ALL: &[Area] = &[
     Area { name: "end_to_end", about: "from accepted to visible, everything on one machine" },
     Area { name: "outgoing", about: "publisher postbacks while half of the publishers hang" },
     Area { name: "log", about: "commits to the embedded log against plain writes with fsync" },
+    Area {
+        name: "recovery",
+        about: "a processor with millions of clicks that is killed, and a fresh one that takes over",
+    },
 ];
 
 /// Measures one area.
@@ -36,6 +41,7 @@ pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
         "end_to_end" => end_to_end::measure(context).await,
         "outgoing" => outgoing::measure(context).await,
         "log" => log::measure(context).await,
+        "recovery" => recovery::measure(context).await,
         other => bail!("no module measures {other:?}"),
     }
 }
