@@ -6,6 +6,7 @@ pub mod asking;
 pub mod flags;
 pub mod kafka;
 pub mod parse;
+pub mod rekey;
 pub mod replay;
 pub mod reports;
 pub mod roles;
@@ -61,6 +62,12 @@ pub enum Command {
         gokart replay --from 2026-11-01 --documents offer.yaml --into mended\n  \
         gokart replay --drop mended")]
     Replay(Box<replay::Replay>),
+    /// Move an installation on Kafka, all of whose roles are stopped, into topics with more partitions.
+    #[command(
+        after_long_help = "Example:\n  gokart rekey --log kafka://kafka-1:9092 --partitions 12 \
+        --to-topic-prefix wide. --to-partitions 24"
+    )]
+    Rekey(Box<rekey::Rekey>),
     #[command(flatten)]
     Ask(Box<asking::Ask>),
 }
@@ -104,6 +111,7 @@ mod tests {
                 "admin",
                 "warehouse",
                 "replay",
+                "rekey",
                 "apply",
                 "postback-url",
                 "tracking-link",

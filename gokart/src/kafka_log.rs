@@ -97,8 +97,15 @@ pub async fn with_log<F>(
 where
     F: Future<Output = Result<(), ServiceError>>,
 {
-    let log = KafkaLog::connect(config(log, data, None)?).await.map_err(open_error)?;
-    run_on(log, role).await
+    run_on(connect_once(log, data).await?, role).await
+}
+
+/// Connects; gives up when no broker answers.
+pub async fn connect_once(
+    log: &flags::EventLog,
+    data: &DataDir,
+) -> Result<Arc<KafkaLog>, ServiceError> {
+    KafkaLog::connect(config(log, data, None)?).await.map_err(open_error)
 }
 
 /// The same for a process that is to run for ever: brokers that do not answer are waited for, and

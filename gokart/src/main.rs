@@ -6,6 +6,7 @@ mod commands;
 mod data_dir;
 mod engine;
 mod kafka_log;
+mod rekey;
 mod replay;
 mod roles;
 mod settings;
@@ -44,7 +45,7 @@ fn run(cli: Cli) -> Result<ExitCode, ServiceError> {
     };
     let filter = match (&cli.command, cli.logging.log_filter.as_str()) {
         // It borrows the roles, and people look at its progress.
-        (Command::Replay(_), flags::LOG_FILTER) => QUIET,
+        (Command::Replay(_) | Command::Rekey(_), flags::LOG_FILTER) => QUIET,
         (_, filter) => filter,
     };
     logging::init(format, filter)?;
@@ -60,6 +61,7 @@ fn run(cli: Cli) -> Result<ExitCode, ServiceError> {
             Command::Sink(it) => roles::sink(*it).await?,
             Command::Admin(it) => roles::admin(*it).await?,
             Command::Warehouse(it) => roles::warehouse(*it).await?,
+            Command::Rekey(it) => rekey::run(*it).await?,
             Command::Replay(it) => replay::run(*it, &cli.logging).await?,
             Command::Ask(ask) => return Ok(commands::run(ask).await),
         }

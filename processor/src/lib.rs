@@ -9,6 +9,7 @@ mod outputs;
 mod overlay;
 mod partition_clock;
 pub mod pipeline;
+pub mod rekey;
 mod resolve;
 mod run;
 

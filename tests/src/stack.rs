@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The master keys of an installation on Kafka.
 pub const MASTER_KEYS: &str = "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\n";
-/// Partitions of `postbacks`.
+/// Partitions of `postbacks`, unless the installation moves.
 pub const PARTITIONS: u32 = 4;
 /// A further process of the role `sink`.
 pub const SECOND_SINK: &str = "sink-2";
@@ -47,6 +47,7 @@ enum Time {
 pub struct Stack {
     shape: Shape,
     time: Time,
+    partitions: u32,
     directory: TempDir,
     clock_ms: i64,
     processes: BTreeMap<&'static str, Process>,
@@ -141,6 +142,7 @@ impl Stack {
         let mut stack = Self {
             shape,
             time,
+            partitions: PARTITIONS,
             directory: tempfile::tempdir()?,
             clock_ms: i64::try_from(now)?,
             processes: BTreeMap::new(),
@@ -221,6 +223,14 @@ impl Stack {
         }
     }
 
+    /// From now on roles start on other topics of the same brokers.
+    pub fn move_to(&mut self, topic_prefix: &str, partitions: u32) {
+        if let Shape::Kafka { prefix, .. } = &mut self.shape {
+            *prefix = topic_prefix.to_owned();
+        }
+        self.partitions = partitions;
+    }
+
     /// Where a role that shares its directory with no other keeps what is its own.
     #[must_use]
     pub fn directory_of(&self, role: &str) -> PathBuf {
@@ -280,12 +290,12 @@ impl Stack {
         match &self.shape {
             Shape::Local => {
                 push("--config", examples());
-                push("--partitions", PARTITIONS.to_string());
+                push("--partitions", self.partitions.to_string());
             }
             Shape::Kafka { url, prefix } if role != "warehouse" => {
                 push("--log", url.clone());
                 push("--topic-prefix", prefix.clone());
-                push("--partitions", PARTITIONS.to_string());
+                push("--partitions", self.partitions.to_string());
                 push("--replication", "1".to_owned());
                 if role != "sink" || self.telling {
                     push("--master-key-file", self.path("master-keys").display().to_string());

@@ -35,6 +35,7 @@ mod periods;
 mod read;
 mod record;
 mod redecide;
+pub mod rekey;
 mod reversal;
 mod revisions;
 mod seen;

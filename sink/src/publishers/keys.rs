@@ -13,7 +13,7 @@
 //! The deliveries of one conversion to one destination are a lane: they go out in the order of
 //! revisions, so only the first of a lane has a timer.
 
-use schemas::{Destination, UnixMillis};
+use schemas::{ConversionId, Destination, OfferId, UnixMillis};
 
 const END: u8 = 0;
 
@@ -185,6 +185,38 @@ pub fn destination_of_disabled(key: &[u8]) -> Option<Destination> {
     std::str::from_utf8(key.get(1..)?).ok()?.parse().ok()
 }
 
+/// Whose an entry is, for moving state to another number of partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Of this root offer.
+    Of(OfferId),
+    /// True in every partition.
+    Everybody,
+    Unknown,
+}
+
+/// Whose the entry of a key is.
+#[must_use]
+pub fn whose(key: &[u8]) -> Whose {
+    let of = |conversion: Option<&str>| {
+        let id = conversion.and_then(|text| ConversionId::new(text).ok());
+        id.map_or(Whose::Unknown, |id| Whose::Of(id.root_offer()))
+    };
+    let of_place = |place: Option<Place>| of(place.as_ref().map(|it| it.conversion.as_str()));
+    match key.first() {
+        Some(b'c') => of(std::str::from_utf8(&key[1..]).ok()),
+        Some(b'x') => of(conversion_of_expiry(key)),
+        Some(b'm') => {
+            let ends = key.iter().position(|byte| *byte == END);
+            of_place(ends.and_then(|ends| Place::parse(&key[1..ends], &key[ends + 1..])))
+        }
+        Some(b't') => of_place(Place::of_timer(key).map(|(place, _)| place)),
+        Some(b'o') => of_place(Place::of_age(key).map(|(place, _)| place)),
+        Some(&(b'd' | END)) => Whose::Everybody,
+        _ => Whose::Unknown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +224,23 @@ mod tests {
     fn place(destination: &str, revision: u32) -> Place {
         let (destination, conversion) = (destination.parse().unwrap(), "offer.0".to_owned());
         Place { destination, conversion, revision }
+    }
+
+    #[test]
+    fn every_kind_of_key_says_whose_it_is() {
+        let conversion = "pets.00000000000000000000000000".to_owned();
+        let destination: Destination = "publisher/acme/main".parse().unwrap();
+        let at = UnixMillis(1_234);
+        let it = Place { destination: destination.clone(), conversion, revision: 7 };
+        let id = it.conversion.as_str();
+        let own = [it.message(), it.timer(at), it.age(at), told(id), told_expiry(at, id)];
+        for key in own {
+            assert_eq!(whose(&key), Whose::Of(OfferId::new("pets").unwrap()), "{key:?}");
+        }
+        assert_eq!(whose(&disabled(&destination)), Whose::Everybody);
+        for key in [&b"?"[..], b"", b"c", b"x", b"m", b"t123"] {
+            assert_eq!(whose(key), Whose::Unknown, "{key:?}");
+        }
     }
 
     #[test]
