@@ -12,6 +12,8 @@ const ADVERTISER: &str = "brain-games";
 const OFFERS: usize = 6;
 /// Of each offer's install, over all time.
 const CAP: usize = 3;
+/// Telling publishers has a state of its own, which moves as well.
+const TELLING: &[&str] = &["--publisher-timeout", "5s"];
 const HOUR_MS: i64 = 3_600_000;
 
 fn offer(number: usize) -> String {
@@ -70,12 +72,7 @@ fn rekey(stack: &Stack, prefix: &str, partitions: u32) -> Result<(Option<i32>, S
 #[tokio::test(flavor = "multi_thread")]
 async fn a_story_begun_before_goes_on_after() -> Result<()> {
     let Some(kafka) = Kafka::start()? else { return Ok(()) };
-    let Some(mut stack) = Stack::on_kafka(&kafka).await? else { return Ok(()) };
-    // With master keys it tells publishers, too, which is a state of its own.
-    let keys = stack.directory_of("master-keys").display().to_string();
-    stack.process("sink")?.stop()?;
-    stack.extra("sink", &["--master-key-file", &keys]);
-    stack.start_role("sink").await?;
+    let Some(mut stack) = Stack::on_kafka_telling(&kafka, TELLING).await? else { return Ok(()) };
     let file = stack.data().join("moved.yaml");
     std::fs::write(&file, documents())?;
     stack.gokart(&["apply", &file.display().to_string()])?;

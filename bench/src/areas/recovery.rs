@@ -144,7 +144,7 @@ struct Node {
 
 impl Node {
     async fn start(kafka: &Kafka, scratch: &Path, name: &str) -> Result<Self> {
-        let Some(mut stack) = Stack::on_kafka(kafka).await? else {
+        let Some(mut stack) = Stack::on_kafka_in_real_time(kafka).await? else {
             bail!("no ClickHouse engine: run `make engine`");
         };
         let (url, prefix) = stack.kafka().context("not on Kafka")?;

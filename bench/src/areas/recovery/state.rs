@@ -5,6 +5,7 @@
 //! | the click | `s` `c` click (time 6 bytes, random 8) | as the rules wrote it, relative to its times |
 //! | its expiry | `s` `t` due (6 bytes) kind `c` click | |
 
+use ::tests::random::Random;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use eventlog::kafka::KafkaLog;
@@ -13,7 +14,6 @@ use indicatif::ProgressBar;
 use schemas::{Topic, time::DAY_MS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tests::random::Random;
 use tokio::task::JoinSet;
 
 /// The clicks were made over so long, so their expiry is spread as well.
