@@ -3,6 +3,7 @@
 
 pub mod copy;
 pub mod server;
+pub mod shell;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
@@ -19,6 +20,9 @@ pub enum Side {
     /// A bare transactional copy loop on Apache Kafka.
     #[command(hide = true)]
     Copy(copy::Arguments),
+    /// The product's HTTP server with nothing behind it.
+    #[command(hide = true)]
+    Shell(shell::Arguments),
 }
 
 impl Side {
@@ -26,6 +30,7 @@ impl Side {
         match self {
             Self::Server(arguments) => server::run(&arguments).await,
             Self::Copy(arguments) => copy::run(&arguments).await,
+            Self::Shell(arguments) => shell::run(arguments).await,
         }
     }
 }

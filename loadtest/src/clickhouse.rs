@@ -28,8 +28,10 @@ pub struct ClickHouse {
 
 impl ClickHouse {
     pub fn new(url: &str, user: &str, token: &str, allow_remote: bool) -> Result<Self> {
-        let authority = Template::parse("ClickHouse's URL", url)?.authority;
-        let address = target::address_of(&authority, allow_remote)?;
+        let url = Template::parse("ClickHouse's URL", url)?;
+        ensure!(!url.tls, "ClickHouse is asked over http:// only");
+        let authority = url.authority;
+        let address = target::address_of(&authority, false, allow_remote)?;
         Ok(Self { address, authority, user: user.to_owned(), token: token.to_owned() })
     }
 

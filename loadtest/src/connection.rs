@@ -1,19 +1,25 @@
-//! One keep-alive HTTP/1.1 connection, made again when it is lost.
+//! Connections to the target: HTTP/1.1 with one request at a time, or HTTP/2 with several; made
+//! again when they are lost.
 
+use crate::http1::Http1;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONNECTION, HOST, LOCATION, USER_AGENT};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::header::{LOCATION, USER_AGENT};
+use hyper::http::response::Parts;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::future::Future;
-use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 
 /// Answers are a line of JSON or nothing; a longer one is a wrong target.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Connections that may close just when a request is to be sent.
+const ATTEMPTS_MAX: u32 = 3;
+pub const AGENT: &str = "gokart-loadtest";
 
 /// Makes byte streams to the target.
 pub trait Connect: Clone + Send + Sync + 'static {
@@ -21,29 +27,19 @@ pub trait Connect: Clone + Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
 }
 
-/// TCP, without Nagle's delay, to several addresses in turn: a connection that was lost is made
-/// again to the next one.
-#[derive(Debug, Clone)]
-pub struct Tcp {
-    addresses: Arc<[SocketAddr]>,
-    next: Arc<AtomicUsize>,
+/// Where a request goes, in the forms in which it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What an HTTP/1 request has after its path and query.
+    pub head: Arc<str>,
+    /// What an HTTP/2 request has before them.
+    pub origin: Arc<str>,
 }
 
-impl Tcp {
-    /// There must be one address at least.
-    pub fn new(addresses: Vec<SocketAddr>) -> Self {
-        Self { addresses: addresses.into(), next: Arc::default() }
-    }
-}
-
-impl Connect for Tcp {
-    type Stream = TcpStream;
-
-    async fn connect(&self) -> std::io::Result<TcpStream> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
-        let stream = TcpStream::connect(self.addresses[turn]).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+impl Place {
+    pub fn new(scheme: &str, authority: &str) -> Self {
+        let head = format!(" HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {AGENT}\r\n\r\n");
+        Self { head: head.into(), origin: format!("{scheme}://{authority}").into() }
     }
 }
 
@@ -59,57 +55,149 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Lost(pub String);
 
+/// An HTTP/2 connection of several users.
+type Shared = Arc<Mutex<Option<SendRequest<Empty<Bytes>>>>>;
+
 /// A connection to the target, or the wish for one.
-pub struct Connection<C> {
+pub struct Connection<C: Connect> {
     connect: C,
-    sender: Option<SendRequest<Empty<Bytes>>>,
+    line: Line<C::Stream>,
+}
+
+enum Line<S> {
+    One(Option<Http1<S>>),
+    Many(Shared),
 }
 
 impl<C: Connect> Connection<C> {
-    pub fn new(connect: C) -> Self {
-        Self { connect, sender: None }
+    pub fn http1(connect: C) -> Self {
+        Self { connect, line: Line::One(None) }
+    }
+
+    /// So many users of one HTTP/2 connection.
+    pub fn http2(connect: C, users: u64) -> impl Iterator<Item = Self> {
+        let shared = Shared::default();
+        (0..users)
+            .map(move |_| Self { connect: connect.clone(), line: Line::Many(Arc::clone(&shared)) })
     }
 
     /// Sends one GET and reads the answer. Dropping this future half-way leaves the connection in an
     /// unknown state: call [`Self::give_up`] then.
-    pub async fn get(&mut self, authority: &str, path_and_query: &str) -> Result<Answer, Lost> {
-        let request = hyper::Request::get(path_and_query)
-            .header(HOST, authority)
-            .header(USER_AGENT, "gokart-loadtest")
-            .body(Empty::new())
-            .map_err(|error| Lost(format!("the request cannot be made: {error}")))?;
-        let mut sender = match self.sender.take() {
-            Some(sender) if sender.is_ready() => sender,
-            _ => self.open().await?,
-        };
-        let answer = sender.send_request(request).await.map_err(|error| lost(&error))?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| Lost(format!("the answer broke off: {error}")))?.to_bytes();
-        let closes = head.headers.get(CONNECTION).is_some_and(|it| it.as_bytes() == b"close");
-        if !closes && sender.ready().await.is_ok() {
-            self.sender = Some(sender);
+    pub async fn get(&mut self, place: &Place, path_and_query: &str) -> Result<Answer, Lost> {
+        match &mut self.line {
+            Line::One(line) => {
+                let mut http1 = open(&self.connect, line).await?;
+                let (answer, reusable) = http1.get(path_and_query, &place.head).await?;
+                *line = reusable.then_some(http1);
+                Ok(answer)
+            }
+            Line::Many(shared) => {
+                let (head, body) = ask(&self.connect, shared, place, path_and_query).await?;
+                let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+                let broke_off = |error| Lost(format!("the answer broke off: {error}"));
+                let body = body.map_err(broke_off)?.to_bytes();
+                let location = head.headers.get(LOCATION).and_then(|it| it.to_str().ok());
+                let location = location.map(str::to_owned);
+                Ok(Answer { status: head.status.as_u16(), location, body })
+            }
         }
-        let location = head.headers.get(LOCATION).and_then(|it| it.to_str().ok());
-        Ok(Answer { status: head.status.as_u16(), location: location.map(str::to_owned), body })
     }
 
-    async fn open(&self) -> Result<SendRequest<Empty<Bytes>>, Lost> {
-        let stream = self.connect.connect().await;
-        let stream = stream.map_err(|error| Lost(format!("cannot connect: {error}")))?;
-        let (sender, driver) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
-        // Ends by itself when the sender is dropped or the peer closes.
-        tokio::spawn(async move {
-            let _ = driver.await;
-        });
-        Ok(sender)
+    /// Sends one GET and goes away before its answer, as a sender whose answer is lost.
+    pub async fn abandon(&mut self, place: &Place, path_and_query: &str) -> Result<(), Lost> {
+        match &mut self.line {
+            Line::One(line) => {
+                let mut http1 = open(&self.connect, line).await?;
+                // Dropped at the end, and with it the connection.
+                http1.send(path_and_query, &place.head).await
+            }
+            Line::Many(shared) => {
+                let mut sender = open_shared(&self.connect, shared).await?;
+                let mut answer = pin!(sender.send_request(request(place, path_and_query)?));
+                // Once, to hand it over; then its stream is reset.
+                std::future::poll_fn(|cx| {
+                    let _ = answer.as_mut().poll(cx);
+                    std::task::Poll::Ready(())
+                })
+                .await;
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+        }
     }
 
-    /// Forgets the connection; the next request makes a new one.
+    /// Forgets the connection; the next request makes a new one. Others' requests on an HTTP/2
+    /// connection go on: only this one's stream is reset.
     pub fn give_up(&mut self) {
-        self.sender = None;
+        if let Line::One(line) = &mut self.line {
+            *line = None;
+        }
     }
+}
+
+/// Asks over a shared connection. A request that came to nothing because the peer closes the
+/// connection was never sent, and goes over the next one.
+async fn ask<C: Connect>(
+    connect: &C,
+    shared: &Shared,
+    place: &Place,
+    path_and_query: &str,
+) -> Result<(Parts, Incoming), Lost> {
+    let mut attempts = 0..ATTEMPTS_MAX;
+    loop {
+        let mut sender = open_shared(connect, shared).await?;
+        attempts.next();
+        match sender.send_request(request(place, path_and_query)?).await {
+            Ok(answer) => return Ok(answer.into_parts()),
+            Err(error) if error.is_canceled() && !attempts.is_empty() => {}
+            Err(error) => return Err(lost(&error)),
+        }
+    }
+}
+
+/// Takes the connection there is, or makes one.
+async fn open<C: Connect>(
+    connect: &C,
+    line: &mut Option<Http1<C::Stream>>,
+) -> Result<Http1<C::Stream>, Lost> {
+    if let Some(mut http1) = line.take()
+        && http1.is_open().await
+    {
+        return Ok(http1);
+    }
+    Ok(Http1::new(stream(connect).await?))
+}
+
+async fn open_shared<C: Connect>(
+    connect: &C,
+    shared: &Shared,
+) -> Result<SendRequest<Empty<Bytes>>, Lost> {
+    let mut shared = shared.lock().await;
+    if let Some(sender) = shared.as_mut()
+        && sender.ready().await.is_ok()
+    {
+        return Ok(sender.clone());
+    }
+    let stream = TokioIo::new(stream(connect).await?);
+    let made = http2::handshake(TokioExecutor::new(), stream).await;
+    let (sender, driver) = made.map_err(|error| lost(&error))?;
+    // Ends by itself when the senders are dropped or the peer closes.
+    tokio::spawn(async move {
+        let _ = driver.await;
+    });
+    *shared = Some(sender.clone());
+    Ok(sender)
+}
+
+async fn stream<C: Connect>(connect: &C) -> Result<C::Stream, Lost> {
+    connect.connect().await.map_err(|error| Lost(format!("cannot connect: {error}")))
+}
+
+fn request(place: &Place, path_and_query: &str) -> Result<hyper::Request<Empty<Bytes>>, Lost> {
+    hyper::Request::get(format!("{}{path_and_query}", place.origin))
+        .header(USER_AGENT, AGENT)
+        .body(Empty::new())
+        .map_err(|error| Lost(format!("the request cannot be made: {error}")))
 }
 
 fn lost(error: &hyper::Error) -> Lost {

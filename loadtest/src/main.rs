@@ -2,8 +2,8 @@
 //! advance or as fast as it goes, and remembers every postback that was accepted.
 //! `loadtest verify` then looks each of them up in ClickHouse.
 //!
-//! Reading order: `cli` → `run` → `schedule`, `mix`, `pool` → `worker` → `request` → `connection` →
-//! `resend` → `record` → `report`; then `ledger` and `verify`.
+//! Reading order: `cli` → `plan` → `run` → `schedule`, `mix`, `pool` → `worker` → `request` →
+//! `connection` → `http1`, `tcp` → `resend` → `record` → `report`, `html`; then `ledger` and `verify`.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -11,8 +11,14 @@ use std::process::ExitCode;
 mod cli;
 mod clickhouse;
 mod connection;
+mod expect;
+mod html;
+mod http1;
+mod judge;
 mod ledger;
 mod mix;
+mod plan;
+mod plot;
 mod pool;
 mod record;
 mod report;
@@ -20,7 +26,9 @@ mod request;
 mod resend;
 mod run;
 mod schedule;
+mod series;
 mod target;
+mod tcp;
 mod template;
 mod verify;
 mod worker;
@@ -33,11 +41,12 @@ const EXIT_FAILED: u8 = 1;
 /// The arguments do not fit each other, as clap answers for those that it checks itself.
 const EXIT_USAGE: u8 = 2;
 
-#[tokio::main]
+// One thread: those that send have runtimes of their own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let done = match cli::Cli::parse().command {
-        cli::Command::Run(arguments) => match run::Plan::new(*arguments) {
-            Ok(plan) => plan.execute().await,
+        cli::Command::Run(arguments) => match plan::Plan::new(*arguments) {
+            Ok(plan) => run::execute(plan).await,
             Err(error) => {
                 eprintln!("loadtest: {error:#}");
                 return ExitCode::from(EXIT_USAGE);

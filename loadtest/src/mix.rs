@@ -12,6 +12,9 @@ pub enum Kind {
     Click,
     /// The next event of a click.
     Valid,
+    /// The next event of a click, sent again because the answer to the first time was lost: the
+    /// connection is gone before it comes.
+    Retry,
     /// An event that was accepted before, again.
     Duplicate,
     /// A later event of a click that has not had its first.
@@ -25,9 +28,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Click,
         Self::Valid,
+        Self::Retry,
         Self::Duplicate,
         Self::OutOfOrder,
         Self::Forged,
@@ -39,6 +43,7 @@ impl Kind {
         match self {
             Self::Click => "click",
             Self::Valid => "valid",
+            Self::Retry => "retry",
             Self::Duplicate => "duplicate",
             Self::OutOfOrder => "out-of-order",
             Self::Forged => "forged",
@@ -53,6 +58,7 @@ impl Kind {
             Self::Click => 302,
             Self::Forged => 403,
             Self::Valid
+            | Self::Retry
             | Self::Duplicate
             | Self::OutOfOrder
             | Self::Malformed
@@ -84,7 +90,7 @@ const WEIGHT_MAX: u32 = 1_000_000;
 
 impl Mix {
     pub const DEFAULT: &str =
-        "click=25,valid=50,duplicate=10,out-of-order=5,forged=4,malformed=3,macro=3";
+        "click=25,valid=48,retry=2,duplicate=10,out-of-order=5,forged=4,malformed=3,macro=3";
 
     /// The kind of the request with this number.
     pub fn kind(&self, seed: u64, number: u64) -> Kind {
@@ -174,7 +180,7 @@ mod tests {
     fn wrong_mixes_are_explained() {
         let cases = [
             ("click", "not KIND=WEIGHT"),
-            ("clack=1", "not one of click, valid"),
+            ("clack=1", "not one of click, valid, retry"),
             ("click=-1", "not a weight"),
             ("click=1000001", "not a weight"),
             ("click=0", "nothing to send"),

@@ -10,9 +10,20 @@ pub const CLICKS_MAX: usize = 100_000;
 /// Accepted postbacks kept to be repeated.
 pub const ACCEPTED_MAX: usize = 10_000;
 
+/// A click that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// As it stands in a query.
+    pub id: Arc<str>,
+    /// Index of its tracking link.
+    pub link: u16,
+    /// Its number among the clicks of this pool.
+    pub number: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Click {
-    pub id: Arc<str>,
+    pub made: Made,
     /// Index of the postback URL that comes next.
     pub next_event: usize,
 }
@@ -20,7 +31,7 @@ pub struct Click {
 /// A postback that was answered 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    pub click_id: Arc<str>,
+    pub made: Made,
     pub event: usize,
 }
 
@@ -28,12 +39,15 @@ pub struct Accepted {
 pub struct Pool {
     clicks: VecDeque<Click>,
     accepted: VecDeque<Accepted>,
+    made: u32,
 }
 
 impl Pool {
-    /// A click that was just made.
-    pub fn add_click(&mut self, id: Arc<str>) {
-        push_bounded(&mut self.clicks, Click { id, next_event: 0 }, CLICKS_MAX);
+    /// A click that was just made by a link.
+    pub fn add_click(&mut self, id: Arc<str>, link: u16) {
+        let made = Made { id, link, number: self.made };
+        self.made = self.made.wrapping_add(1);
+        push_bounded(&mut self.clicks, Click { made, next_event: 0 }, CLICKS_MAX);
     }
 
     /// The click that has waited longest.
@@ -68,10 +82,10 @@ impl Pool {
         self.accepted.get(at as usize).cloned()
     }
 
-    /// Some click's id, whatever has become of it.
-    pub fn some_click_id(&self) -> Option<Arc<str>> {
-        let of_click = self.clicks.front().map(|click| Arc::clone(&click.id));
-        of_click.or_else(|| self.accepted.front().map(|it| Arc::clone(&it.click_id)))
+    /// Some click, whatever has become of it.
+    pub fn some_click(&self) -> Option<Made> {
+        let of_click = self.clicks.front().map(|click| click.made.clone());
+        of_click.or_else(|| self.accepted.front().map(|it| it.made.clone()))
     }
 }
 
@@ -86,10 +100,14 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
 mod tests {
     use super::*;
 
+    fn made(id: &str) -> Made {
+        Made { id: id.into(), link: 0, number: 0 }
+    }
+
     #[test]
     fn a_click_has_its_events_in_order_and_then_leaves() {
         let mut pool = Pool::default();
-        pool.add_click("a".into());
+        pool.add_click("a".into(), 0);
         for event in 0..3 {
             let click = pool.take().unwrap();
             assert_eq!(click.next_event, event);
@@ -102,21 +120,21 @@ mod tests {
     #[test]
     fn a_fresh_click_has_had_nothing() {
         let mut pool = Pool::default();
-        pool.give_back(Click { id: "used".into(), next_event: 1 }, 3);
+        pool.give_back(Click { made: made("used"), next_event: 1 }, 3);
         assert_eq!(pool.take_fresh(), None);
-        pool.add_click("new".into());
-        pool.give_back(Click { id: "used too".into(), next_event: 2 }, 3);
-        assert_eq!(pool.take_fresh().unwrap().id.as_ref(), "new");
+        pool.add_click("new".into(), 0);
+        pool.give_back(Click { made: made("used too"), next_event: 2 }, 3);
+        assert_eq!(pool.take_fresh().unwrap().made.id.as_ref(), "new");
     }
 
     #[test]
     fn memory_is_bounded() {
         let mut pool = Pool::default();
         for n in 0..CLICKS_MAX + 10 {
-            pool.add_click(n.to_string().into());
-            pool.add_accepted(Accepted { click_id: "a".into(), event: 0 });
+            pool.add_click(n.to_string().into(), 0);
+            pool.add_accepted(Accepted { made: made("a"), event: 0 });
         }
         assert_eq!((pool.clicks.len(), pool.accepted.len()), (CLICKS_MAX, ACCEPTED_MAX));
-        assert_eq!(pool.take().unwrap().id.as_ref(), "10");
+        assert_eq!(pool.take().unwrap().made.id.as_ref(), "10");
     }
 }

@@ -1,6 +1,8 @@
 //! What was measured.
 
 use crate::mix::Kind;
+use crate::schedule::Part;
+use crate::series::Series;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +13,8 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 const LATENCY_MICROS_MAX: u64 = 24 * 60 * 60 * 1_000_000;
 /// A request that starts later than this after its time was late; below is the timer's own grain.
 pub const LATE_AFTER: Duration = Duration::from_millis(2);
+/// An answer may come so much after the end of its part and still count as the part's.
+const PART_GRACE: Duration = Duration::from_millis(100);
 /// Different surprises kept to be shown.
 const SURPRISES_MAX: usize = 5;
 
@@ -46,6 +50,13 @@ impl Record {
         Self { endings: [0; Ending::COUNT], latency_micros: histogram() }
     }
 
+    fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.endings.iter_mut().zip(other.endings) {
+            *sum += count;
+        }
+        add(&mut self.latency_micros, &other.latency_micros);
+    }
+
     pub fn ended(&self, ending: Ending) -> u64 {
         self.endings[ending as usize]
     }
@@ -79,11 +90,26 @@ pub struct Recorder {
     pub given_up: u64,
     /// What was wrong, and how often.
     pub surprises: BTreeMap<String, u64>,
+    /// How it went over time.
+    pub series: Series,
+    /// Each part of the run by itself.
+    pub parts: Vec<PartRecord>,
+}
+
+/// Everything about the requests of one part of a run.
+#[derive(Debug, Clone)]
+pub struct PartRecord {
+    pub part: Part,
+    pub record: Record,
+    /// Answered as they should be, within the part.
+    pub in_time: u64,
 }
 
 /// One request's times.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
+    /// When it was to start, since the beginning of the run.
+    pub intended: Duration,
     /// How much after its time it started.
     pub lag: Duration,
     /// From its actual start to its end.
@@ -91,8 +117,12 @@ pub struct Times {
 }
 
 impl Recorder {
-    pub fn new() -> Self {
+    /// Of a run of this length with these parts.
+    pub fn new(duration: Duration, parts: &[Part]) -> Self {
+        let part = |part: &Part| PartRecord { part: *part, record: Record::new(), in_time: 0 };
         Self {
+            series: Series::new(duration),
+            parts: parts.iter().map(part).collect(),
             all: Record::new(),
             kinds: std::array::from_fn(|_| Record::new()),
             service_micros: histogram(),
@@ -117,13 +147,49 @@ impl Recorder {
         if let Some(status) = status {
             *self.statuses.entry(status).or_default() += 1;
         }
+        self.over_time(ending, times.intended, latency);
     }
 
     /// A turn that did not come before the run was over, `overdue` after its time.
-    pub fn unsent(&mut self, kind: Kind, overdue: Duration) {
+    pub fn unsent(&mut self, kind: Kind, intended: Duration, overdue: Duration) {
         self.all.note(Ending::Unsent, overdue);
         self.kinds[kind.index()].note(Ending::Unsent, overdue);
         self.late += 1;
+        self.over_time(Ending::Unsent, intended, overdue);
+    }
+
+    fn over_time(&mut self, ending: Ending, intended: Duration, latency: Duration) {
+        let answered = !matches!(ending, Ending::Failed | Ending::Unsent);
+        self.series.note(intended, latency, answered);
+        let at = self.parts.partition_point(|it| it.part.until <= intended);
+        if let Some(part) = self.parts.get_mut(at) {
+            part.record.note(ending, latency);
+            let within = intended + latency <= part.part.until + PART_GRACE;
+            part.in_time += u64::from(within && ending == Ending::AsExpected);
+        }
+    }
+
+    /// Adds what another one of the same run has recorded.
+    pub fn merge(&mut self, other: &Self) {
+        self.all.merge(&other.all);
+        self.kinds.iter_mut().zip(&other.kinds).for_each(|(sum, it)| sum.merge(it));
+        add(&mut self.service_micros, &other.service_micros);
+        add(&mut self.lag_micros, &other.lag_micros);
+        self.late += other.late;
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+        self.resent += other.resent;
+        self.resent_accepted += other.resent_accepted;
+        self.given_up += other.given_up;
+        for (what, count) in &other.surprises {
+            self.surprised(what.clone(), *count);
+        }
+        self.series.merge(&other.series);
+        for (sum, it) in self.parts.iter_mut().zip(&other.parts) {
+            sum.record.merge(&it.record);
+            sum.in_time += it.in_time;
+        }
     }
 
     /// A request that was sent again.
@@ -135,13 +201,22 @@ impl Recorder {
 
     /// Something to tell the user; the same is told once.
     pub fn surprise(&mut self, what: String) {
+        self.surprised(what, 1);
+    }
+
+    fn surprised(&mut self, what: String, times: u64) {
         if self.surprises.len() < SURPRISES_MAX || self.surprises.contains_key(&what) {
-            *self.surprises.entry(what).or_default() += 1;
+            *self.surprises.entry(what).or_default() += times;
         }
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+/// Adds a histogram with the same bounds.
+fn add(sum: &mut Histogram<u64>, other: &Histogram<u64>) {
+    sum.add(other).unwrap_or_else(|_| unreachable!("both have the bounds of histogram()"));
+}
+
+pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -156,12 +231,18 @@ mod tests {
 
     #[test]
     fn latency_counts_from_the_intended_start() {
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::new(Duration::from_secs(1), &[]);
         let ms = Duration::from_millis;
-        let on_time = Times { lag: ms(1), service: ms(4) };
+        let intended = Duration::ZERO;
+        let on_time = Times { intended, lag: ms(1), service: ms(4) };
         recorder.sent(Kind::Valid, Ending::AsExpected, Some(200), on_time);
-        recorder.sent(Kind::Valid, Ending::Failed, None, Times { lag: ms(100), service: ms(400) });
-        recorder.unsent(Kind::Click, ms(900));
+        let late = Times { intended, lag: ms(100), service: ms(400) };
+        recorder.sent(Kind::Valid, Ending::Failed, None, late);
+        recorder.unsent(Kind::Click, intended, ms(900));
+        // In two pieces it is the same.
+        let mut merged = Recorder::new(Duration::from_secs(1), &[]);
+        merged.merge(&recorder);
+        let recorder = merged;
         assert!(recorder.all.latency_micros.equivalent(recorder.all.latency_micros.min(), 5_000));
         let valid = &recorder.kinds[Kind::Valid.index()];
         assert!(valid.latency_micros.equivalent(valid.latency_micros.max(), 500_000));
@@ -172,7 +253,7 @@ mod tests {
 
     #[test]
     fn surprises_are_bounded_and_counted() {
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::new(Duration::from_secs(1), &[]);
         for n in 0..100 {
             recorder.surprise(format!("surprise {}", n % 10));
         }

@@ -3,7 +3,7 @@
 
 use crate::connection::{Connect, Connection};
 use crate::request::{Gain, Planned, settle};
-use crate::worker::{Shared, exchange, lock, note_accepted};
+use crate::worker::{Shard, Shared, exchange, lock, note_sent};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -100,9 +100,12 @@ impl Resends {
 
 /// Sends again whatever is due, until nothing can come any more. An error is one of the ledger's
 /// file.
-pub async fn work<C: Connect>(shared: &Shared, connect: C) -> std::io::Result<()> {
-    let resends = &shared.resends;
-    let mut connection = Connection::new(connect);
+pub async fn work<C: Connect>(
+    shared: &Shared,
+    shard: &Shard,
+    mut connection: Connection<C>,
+) -> std::io::Result<()> {
+    let resends = &shard.resends;
     loop {
         if shared.stopped.load(Ordering::Relaxed) {
             return Ok(());
@@ -116,20 +119,20 @@ pub async fn work<C: Connect>(shared: &Shared, connect: C) -> std::io::Result<()
         };
         let exchanged = exchange(shared, &mut connection, &planned).await;
         let accepted = matches!(exchanged.gained, Gain::Accepted(_));
-        note_accepted(shared, &exchanged.gained, planned.kind)?;
+        note_sent(shared, shard, &exchanged, &planned)?;
         let given_back = if accepted || !exchanged.is_to_be_sent_again() {
             Some(planned)
         } else {
             resends.add(planned, attempts + 1)
         };
-        let mut recorder = lock(&shared.recorder);
+        let mut recorder = lock(&shard.recorder);
         recorder.resent(accepted, !accepted && given_back.is_some());
         if let Some(surprise) = exchanged.surprise {
             recorder.surprise(surprise);
         }
         drop(recorder);
         if let Some(planned) = given_back {
-            settle(&shared.links, planned.subject, &exchanged.gained, &mut lock(&shared.pool));
+            settle(&shared.links, planned, &exchanged.gained, &mut lock(&shard.pool));
         }
         resends.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -138,15 +141,17 @@ pub async fn work<C: Connect>(shared: &Shared, connect: C) -> std::io::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Place;
     use crate::mix::Kind;
-    use crate::request::Subject;
+    use crate::request::{Note, Shape, Subject};
 
     fn planned(path: &str) -> Planned {
         Planned {
             kind: Kind::Valid,
-            authority: "h".to_owned(),
+            place: Place::new("http", "h"),
             path_and_query: path.to_owned(),
             subject: Subject::Nothing,
+            note: Note { link: 0, event: 0, shape: Shape::Fine, click: None },
         }
     }
 

@@ -6,12 +6,12 @@ use crate::connection::Connect;
 use crate::mix::{Kind, Mix};
 use crate::pool::Pool;
 use crate::record::{Ending, Recorder};
-use crate::request::Links;
+use crate::request::{Links, Target, Tracking};
 use crate::resend::Resends;
-use crate::run::send;
+use crate::run::{Lines, send};
 use crate::schedule::{Pace, Schedule};
 use crate::template::Template;
-use crate::worker::{Shared, lock};
+use crate::worker::{Shard, Shared, lock};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -69,20 +69,33 @@ fn shared(case: &Case, mix: &str, resends: Resends) -> Arc<Shared> {
     let event = "http://h/p?signature=s&cnv_event_id=e";
     Arc::new(Shared {
         links: Links {
-            tracking: vec![Template::parse("link", "http://h/c/x").unwrap()],
-            postbacks: vec![Template::parse_postback(event, None).unwrap()],
+            tracking: vec![Tracking {
+                template: Template::parse("link", "http://h/c/x").unwrap(),
+                target: 0,
+            }],
+            targets: vec![Target {
+                postbacks: vec![Template::parse_postback(event, None).unwrap()],
+            }],
+            heat: Links::heat(1, 0.0),
             click_id_parameter: None,
         },
         mix: mix.parse::<Mix>().unwrap(),
         seed: 1,
         timeout: Duration::from_millis(case.timeout_ms),
         schedule: Schedule::new(start, Pace::Rate(case.rate), duration, u64::MAX),
-        pool: Mutex::new(Pool::default()),
-        recorder: Mutex::new(Recorder::new()),
+        shards: vec![Shard {
+            number: 0,
+            pool: Mutex::new(Pool::default()),
+            recorder: Mutex::new(Recorder::new(duration, &[])),
+            resends,
+        }],
         ledger: None,
-        resends,
         stopped: AtomicBool::new(false),
     })
+}
+
+fn lines(case: &Case) -> Lines {
+    Lines { connections: case.connections, streams: None }
 }
 
 async fn run(case: &Case) -> Recorder {
@@ -90,8 +103,8 @@ async fn run(case: &Case) -> Recorder {
     let shared = shared(case, "click=1", Resends::new(0, Duration::ZERO));
     let from = start + Duration::from_millis(case.stall_from_ms);
     let server = Stalling { from, until: from + Duration::from_millis(case.stall_ms) };
-    send(&shared, server, case.connections).await.unwrap();
-    lock(&shared.recorder).clone()
+    send(&shared, 0, server, lines(case)).await.unwrap();
+    lock(&shared.shards[0].recorder).clone()
 }
 
 /// The timer's grain, and the histogram's digits.
@@ -225,20 +238,20 @@ async fn what_was_not_taken_is_sent_again_until_it_is() {
         Away { until: Instant::now() + outage, clicks: Arc::default(), accepted: Arc::default() };
     let again = Resends::new(50, Duration::from_millis(500));
     let shared = shared(&case, "click=1,valid=1", again);
-    send(&shared, server.clone(), case.connections).await.unwrap();
-    let recorder = lock(&shared.recorder).clone();
+    send(&shared, 0, server.clone(), lines(&case)).await.unwrap();
+    let recorder = lock(&shared.shards[0].recorder).clone();
     let sent = recorder.kinds[Kind::Valid.index()].total();
     let accepted = server.accepted.lock().unwrap().clone();
     assert!(sent > 50 && recorder.resent > sent, "{sent} {}", recorder.resent);
     assert_eq!((recorder.resent_accepted, recorder.given_up), (sent, 0));
     assert_eq!(accepted.len() as u64, sent, "each click's postback was another one");
     assert!(accepted.values().all(|times| *times == 1), "{accepted:?}");
-    assert_eq!(shared.resends.open(), 0);
+    assert_eq!(shared.shards[0].resends.open(), 0);
 
     // Who gives up too soon says so.
     let impatient = Resends::new(2, Duration::from_millis(500));
     let shared = self::shared(&case, "click=1,valid=1", impatient);
     let server = Away { until: Instant::now() + outage, ..server };
-    send(&shared, server, case.connections).await.unwrap();
-    assert!(lock(&shared.recorder).given_up > 0);
+    send(&shared, 0, server, lines(&case)).await.unwrap();
+    assert!(lock(&shared.shards[0].recorder).given_up > 0);
 }

@@ -4,11 +4,12 @@ use anyhow::{Context, Result, ensure};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// The address of an authority (`host` or `host:port`). `localhost` and everything below it is this
 /// machine (RFC 6761, 6.3), without asking anybody.
-pub fn address_of(authority: &str, allow_remote: bool) -> Result<SocketAddr> {
-    let (host, port) = split(authority)?;
+pub fn address_of(authority: &str, tls: bool, allow_remote: bool) -> Result<SocketAddr> {
+    let (host, port) = split(authority, if tls { HTTPS_PORT } else { HTTP_PORT })?;
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     let address = if let Ok(ip) = literal {
         SocketAddr::new(ip, port)
@@ -43,14 +44,14 @@ fn is_localhost(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
 }
 
-fn split(authority: &str) -> Result<(&str, u16)> {
+fn split(authority: &str, default: u16) -> Result<(&str, u16)> {
     match authority.rsplit_once(':') {
         // In an IPv6 literal without a port the last colon is inside the brackets.
         Some((host, port)) if !port.ends_with(']') => {
             let port = port.parse().ok().with_context(|| format!("{port:?} is not a port"))?;
             Ok((host, port))
         }
-        _ => Ok((authority, HTTP_PORT)),
+        _ => Ok((authority, default)),
     }
 }
 
@@ -73,9 +74,10 @@ mod tests {
             ("localhost:http", None),
         ];
         for (authority, expected) in cases {
-            let address = address_of(authority, false).ok().map(|it| it.to_string());
+            let address = address_of(authority, false, false).ok().map(|it| it.to_string());
             assert_eq!(address.as_deref(), expected, "{authority}");
         }
-        assert!(address_of("192.0.2.1:8080", true).is_ok());
+        assert!(address_of("192.0.2.1:8080", false, true).is_ok());
+        assert_eq!(address_of("localhost", true, false).unwrap().port(), HTTPS_PORT);
     }
 }

@@ -1,6 +1,7 @@
 //! The URLs that a run is given, taken apart: where to connect, and what to fill in.
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::connection::Place;
+use anyhow::{Result, bail, ensure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt::Write as _;
 
@@ -12,22 +13,34 @@ pub const CLICK_ID: &str = "gk_click_id";
 pub const EVENT_ID: &str = "cnv_event_id";
 const SIGNATURE: &str = "signature";
 
-/// An `http://` URL as it was given; its text is never shown, since it may hold credentials.
+/// An `http://` or `https://` URL as it was given; its text is never shown, since it may hold credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
+    pub tls: bool,
     /// Host and port, as they go into the `Host` header.
     pub authority: String,
     path: String,
     /// Names and values as they stand in the URL, still encoded.
     query: Vec<(String, String)>,
+    /// What stands before and after a click id, and the same with a forged signature.
+    around_click: [String; 2],
+    around_forged: [String; 2],
+    pub place: Place,
 }
+
+/// Stands for the click id while a text is cut there; no URL holds it.
+const CUT: &str = "\0";
 
 impl Template {
     /// Takes a whole URL. `what` names it in errors.
     pub fn parse(what: &str, url: &str) -> Result<Self> {
-        let rest = url.trim().strip_prefix("http://").with_context(|| {
-            format!("{what} does not begin with http:// (TLS ends in front of gokart, not in it)")
-        })?;
+        let url = url.trim();
+        let (tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => bail!("{what} does not begin with http:// or https://"),
+        };
+        ensure!(!url.contains(char::is_control), "{what} holds a control character");
         let rest = rest.split('#').next().unwrap_or_default();
         let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = match address.find('/') {
@@ -40,7 +53,25 @@ impl Template {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (name.to_owned(), value.to_owned())
         });
-        Ok(Self { authority: authority.to_owned(), path: path.to_owned(), query: query.collect() })
+        let place = Place::new(if tls { "https" } else { "http" }, authority);
+        let (authority, path) = (authority.to_owned(), path.to_owned());
+        let (around_click, around_forged) = Default::default();
+        let query = query.collect();
+        let template = Self { tls, authority, path, query, around_click, around_forged, place };
+        Ok(template.cut())
+    }
+
+    /// Writes down what every request of it has in common.
+    fn cut(mut self) -> Self {
+        let pieces = |text: String| {
+            let (before, after) = text.split_once(CUT).unwrap_or((&text, ""));
+            [before.to_owned(), after.to_owned()]
+        };
+        self.around_click = pieces(self.with(&[(CLICK_ID, Some(CUT))]));
+        let forged = self.forged_signature();
+        self.around_forged =
+            pieces(self.with(&[(CLICK_ID, Some(CUT)), (SIGNATURE, Some(&forged))]));
+        self
     }
 
     /// A postback URL with its credentials, of the event that it names or of `event`.
@@ -60,7 +91,7 @@ impl Template {
             "{what} is masked; print it with --reveal"
         );
         match template.value(EVENT_ID) {
-            Some(event) if !event.is_empty() && !event.contains(['{', '[']) => Ok(template),
+            Some(event) if !event.is_empty() && !event.contains(['{', '[']) => Ok(template.cut()),
             _ => bail!("{what} names no event; name the offer's events, in order, with --event"),
         }
     }
@@ -94,19 +125,44 @@ impl Template {
         text
     }
 
-    /// The path and query for one click.
+    /// The path and query for one click, whose id is given as it stands in a query.
     pub fn for_click(&self, click_id: &str) -> String {
-        self.with(&[(CLICK_ID, Some(&encode(click_id)))])
+        let [before, after] = &self.around_click;
+        [before, click_id, after].concat()
     }
 
     /// The same with a signature that differs in one character.
     pub fn forged_for_click(&self, click_id: &str) -> String {
+        let [before, after] = &self.around_forged;
+        [before, click_id, after].concat()
+    }
+
+    fn forged_signature(&self) -> String {
         let mut signature: Vec<char> = self.value(SIGNATURE).unwrap_or_default().chars().collect();
         if let Some(first) = signature.first_mut() {
             *first = if *first == 'A' { 'B' } else { 'A' };
         }
-        let signature: String = signature.into_iter().collect();
-        self.with(&[(CLICK_ID, Some(&encode(click_id))), (SIGNATURE, Some(&signature))])
+        signature.into_iter().collect()
+    }
+
+    /// The event's ID, as the offer spells it.
+    pub fn event(&self) -> String {
+        let event = self.value(EVENT_ID).unwrap_or_default().replace('+', " ");
+        percent_encoding::percent_decode_str(&event).decode_utf8_lossy().into_owned()
+    }
+
+    /// The last segment of the path: a tracking link's share code.
+    pub fn share(&self) -> &str {
+        self.path.rsplit('/').find(|it| !it.is_empty()).unwrap_or_default()
+    }
+
+    /// The host alone, without port and brackets.
+    pub fn host(&self) -> &str {
+        let host = match self.authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => &self.authority,
+        };
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 
@@ -146,7 +202,7 @@ mod tests {
         let template = Template::parse_postback(URL, None).unwrap();
         assert_eq!(template.authority, "api.brownboots.localhost:8080");
         assert_eq!(
-            template.for_click("a+b"),
+            template.for_click("a%2Bb"),
             "/api/v1/a/b/c/?signature=Sig-1&gk_click_id=a%2Bb&cnv_event_id=s2s_level%20200"
         );
         assert_eq!(
@@ -168,7 +224,8 @@ mod tests {
     #[test]
     fn wrong_urls_are_explained_without_being_shown() {
         let cases = [
-            ("https://h/?signature=secret", "http://"),
+            ("ftp://h/?signature=secret", "http://"),
+            ("http://h/\n?signature=secret", "control"),
             ("http:///?signature=secret", "no host"),
             ("http://secret@h/", "a user"),
             ("http://h/?cnv_event_id=a", "no signature"),

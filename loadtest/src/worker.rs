@@ -20,12 +20,28 @@ pub struct Shared {
     pub seed: u64,
     pub timeout: Duration,
     pub schedule: Schedule,
-    pub pool: Mutex<Pool>,
-    pub recorder: Mutex<Recorder>,
+    pub shards: Vec<Shard>,
     pub ledger: Option<Mutex<Ledger>>,
-    pub resends: Resends,
     /// The user wants no more.
     pub stopped: AtomicBool,
+}
+
+/// What the connections of one thread share, so that threads do not wait for each other.
+pub struct Shard {
+    pub number: u8,
+    pub pool: Mutex<Pool>,
+    pub recorder: Mutex<Recorder>,
+    pub resends: Resends,
+}
+
+impl Shared {
+    /// Everything that was recorded so far.
+    pub fn recorded(&self) -> Recorder {
+        let run = self.schedule.end() - self.schedule.start();
+        let mut all = Recorder::new(run, &self.schedule.parts());
+        self.shards.iter().for_each(|shard| all.merge(&lock(&shard.recorder)));
+        all
+    }
 }
 
 /// Nobody holds one of these locks over anything that can fail half-way.
@@ -34,13 +50,18 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Sends until the schedule has no more turns. An error is one of the ledger's file.
-pub async fn work<C: Connect>(shared: &Shared, connect: C) -> std::io::Result<()> {
-    let mut connection = Connection::new(connect);
+pub async fn work<C: Connect>(
+    shared: &Shared,
+    shard: &Shard,
+    mut connection: Connection<C>,
+) -> std::io::Result<()> {
     // Turns that are overdue when the run is over plus the time of one answer are not sent any more:
     // a target that stands still must not hold the run for ever.
     let last_start = shared.schedule.end() + shared.timeout;
     while let Some(turn) = shared.schedule.next() {
-        if let Some(intended) = turn.intended {
+        if let Some(intended) = turn.intended
+            && intended > Instant::now()
+        {
             tokio::time::sleep_until(intended).await;
         }
         if shared.stopped.load(Ordering::Relaxed) {
@@ -50,9 +71,10 @@ pub async fn work<C: Connect>(shared: &Shared, connect: C) -> std::io::Result<()
         match turn.intended {
             Some(intended) if now > last_start => {
                 let kind = shared.mix.kind(shared.seed, turn.number);
-                lock(&shared.recorder).unsent(kind, now - intended);
+                let offset = intended - shared.schedule.start();
+                lock(&shard.recorder).unsent(kind, offset, now - intended);
             }
-            _ => take_turn(shared, &mut connection, turn).await?,
+            _ => take_turn(shared, shard, &mut connection, turn).await?,
         }
     }
     Ok(())
@@ -60,34 +82,56 @@ pub async fn work<C: Connect>(shared: &Shared, connect: C) -> std::io::Result<()
 
 async fn take_turn<C: Connect>(
     shared: &Shared,
+    shard: &Shard,
     connection: &mut Connection<C>,
     turn: Turn,
 ) -> std::io::Result<()> {
     let planned =
-        plan(&shared.links, &shared.mix, shared.seed, turn.number, &mut lock(&shared.pool));
+        plan(&shared.links, &shared.mix, shared.seed, turn.number, &mut lock(&shard.pool));
     let kind = planned.kind;
     let start = Instant::now();
+    if kind == Kind::Retry {
+        lose_an_answer(shared, shard, connection, &planned).await?;
+    }
     let exchanged = exchange(shared, connection, &planned).await;
     let times = Times {
+        intended: turn.intended.unwrap_or(start) - shared.schedule.start(),
         lag: turn.intended.map_or(Duration::ZERO, |intended| start - intended),
         service: start.elapsed(),
     };
-    note_accepted(shared, &exchanged.gained, kind)?;
+    note_sent(shared, shard, &exchanged, &planned)?;
     // Users do not follow a link again by themselves, and nobody retries what is forged.
     let is_postback = !matches!(kind, Kind::Click | Kind::Forged);
-    let send_again = is_postback && shared.resends.is_on() && exchanged.is_to_be_sent_again();
-    let given_back = if send_again { shared.resends.add(planned, 0) } else { Some(planned) };
+    let send_again = is_postback && shard.resends.is_on() && exchanged.is_to_be_sent_again();
+    let given_back = if send_again { shard.resends.add(planned, 0) } else { Some(planned) };
     let is_lost = send_again && given_back.is_some();
     if let Some(planned) = given_back {
-        settle(&shared.links, planned.subject, &exchanged.gained, &mut lock(&shared.pool));
+        settle(&shared.links, planned, &exchanged.gained, &mut lock(&shard.pool));
     }
-    let mut recorder = lock(&shared.recorder);
+    let mut recorder = lock(&shard.recorder);
     recorder.sent(kind, exchanged.ending, exchanged.status, times);
     recorder.given_up += u64::from(is_lost);
     if let Some(surprise) = exchanged.surprise {
         recorder.surprise(surprise);
     }
     Ok(())
+}
+
+/// Sends a request whose answer nobody waits for: it may be taken, or not.
+async fn lose_an_answer<C: Connect>(
+    shared: &Shared,
+    shard: &Shard,
+    connection: &mut Connection<C>,
+    planned: &Planned,
+) -> std::io::Result<()> {
+    let sent = connection.abandon(&planned.place, &planned.path_and_query);
+    // What cannot be sent is seen when it is sent again.
+    let _ = tokio::time::timeout(shared.timeout, sent).await;
+    connection.give_up();
+    match &shared.ledger {
+        Some(ledger) => lock(ledger).write(None, planned.kind, shard.number, planned.note),
+        None => Ok(()),
+    }
 }
 
 /// What came of sending one request.
@@ -111,7 +155,7 @@ pub async fn exchange<C: Connect>(
     connection: &mut Connection<C>,
     planned: &Planned,
 ) -> Exchanged {
-    let asked = connection.get(&planned.authority, &planned.path_and_query);
+    let asked = connection.get(&planned.place, &planned.path_and_query);
     let answer = tokio::time::timeout(shared.timeout, asked).await;
     let mut failed = |what: String| {
         connection.give_up();
@@ -130,12 +174,22 @@ pub async fn exchange<C: Connect>(
     }
 }
 
-/// Keeps what was accepted in the ledger.
-pub fn note_accepted(shared: &Shared, gained: &Gain, kind: Kind) -> std::io::Result<()> {
-    match (gained, &shared.ledger) {
-        (Gain::Accepted(id), Some(ledger)) => lock(ledger).write(*id, kind),
-        _ => Ok(()),
-    }
+/// Keeps in the ledger what was accepted, and what may have been taken: whatever got a 5xx or no
+/// answer.
+pub fn note_sent(
+    shared: &Shared,
+    shard: &Shard,
+    exchanged: &Exchanged,
+    planned: &Planned,
+) -> std::io::Result<()> {
+    let Some(ledger) = &shared.ledger else { return Ok(()) };
+    let id = match exchanged.gained {
+        Gain::Accepted(id) => Some(id),
+        _ if matches!(planned.kind, Kind::Click | Kind::Forged) => return Ok(()),
+        _ if exchanged.is_to_be_sent_again() => None,
+        _ => return Ok(()),
+    };
+    lock(ledger).write(id, planned.kind, shard.number, planned.note)
 }
 
 /// What an answer means, and what to tell the user about it.

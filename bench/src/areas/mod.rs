@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod ingest;
+mod loadtest;
 mod log;
 mod outgoing;
 mod processor;
@@ -27,6 +28,7 @@ pub const ALL: &[Area] = &[
         name: "recovery",
         about: "a processor with millions of clicks that is killed, and a fresh one that takes over",
     },
+    Area { name: "loadtest", about: "what the load tool reports, and what it costs" },
 ];
 
 /// Measures one area.
@@ -42,6 +44,7 @@ pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
         "outgoing" => outgoing::measure(context).await,
         "log" => log::measure(context).await,
         "recovery" => recovery::measure(context).await,
+        "loadtest" => loadtest::measure(context).await,
         other => bail!("no module measures {other:?}"),
     }
 }
