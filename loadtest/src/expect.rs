@@ -113,6 +113,8 @@ struct OfferText {
     /// What these mean is not said here.
     budget: Option<Value>,
     sequence_rule: Option<Value>,
+    sequence_grace: Option<Value>,
+    attribution_window: Option<Value>,
     clone_of: Option<Value>,
 }
 
@@ -126,6 +128,7 @@ struct EventText {
     reward: Option<Value>,
     caps: Option<Value>,
     minimum_time: Option<Value>,
+    deadline: Option<Value>,
     #[serde(default)]
     repeatable: bool,
 }
@@ -218,6 +221,13 @@ fn of_share(offer: &OfferText, event: &EventText, share: &ShareText) -> Result<E
         () if offer.clone_of.is_some() => Some("a clone"),
         () if limited => Some("caps or a budget"),
         () if offer.sequence_rule.is_some() => Some("a sequence rule of its own"),
+        () if [&offer.sequence_grace, &offer.attribution_window, &event.deadline]
+            .into_iter()
+            .flatten()
+            .any(is_short) =>
+        {
+            Some("a grace, window or deadline below a day")
+        }
         () if event.minimum_time.is_some() => Some("a minimum time"),
         () if event.repeatable => Some("repeatable"),
         () => None,
@@ -231,6 +241,11 @@ fn of_share(offer: &OfferText, event: &EventText, share: &ShareText) -> Result<E
         reward,
         beyond,
     })
+}
+
+/// A time that may pass in a run, none of which is longer than a day.
+fn is_short(time: &Value) -> bool {
+    time.as_str().is_none_or(|it| !it.ends_with('d') || it.starts_with('0'))
 }
 
 fn is_zero(time: &Value) -> bool {

@@ -2,7 +2,7 @@
 //! script, light or dark as the reader likes it.
 
 use crate::plot::{Curve, Plot};
-use crate::report::Report;
+use crate::report::{Report, Step};
 use crate::series::Interval;
 use std::fmt::Write as _;
 
@@ -73,6 +73,16 @@ fn plots(report: &Report) -> Vec<Plot> {
         name,
         points: report.series.iter().map(|it| (it.at_s, of(it))).collect(),
     };
+    // An interval in which nothing was to start has no latency.
+    let latency = |name, of: fn(&Interval) -> f64| Curve {
+        name,
+        points: report
+            .series
+            .iter()
+            .filter(|it| it.intended_per_s > 0.0)
+            .map(|it| (it.at_s, of(it)))
+            .collect(),
+    };
     let marks: Vec<f64> = report.steps.iter().skip(1).map(|it| it.from_s).collect();
     let mut plots = vec![
         Plot {
@@ -92,18 +102,20 @@ fn plots(report: &Report) -> Vec<Plot> {
             y: "ms",
             logarithmic: true,
             curves: vec![
-                over_time("p50", |it| it.p50_ms),
-                over_time("p99", |it| it.p99_ms),
-                over_time("p99.9", |it| it.p999_ms),
-                over_time("greatest", |it| it.max_ms),
+                latency("p50", |it| it.p50_ms),
+                latency("p99", |it| it.p99_ms),
+                latency("p99.9", |it| it.p999_ms),
+                latency("greatest", |it| it.max_ms),
             ],
             marks,
         },
     ];
     if !report.steps.is_empty() {
-        let by_step = |name, of: fn(&crate::report::Step) -> f64| Curve {
-            name,
-            points: report.steps.iter().map(|it| (it.asked_per_s, of(it))).collect(),
+        let by_step = |name, of: fn(&Step) -> f64| {
+            let mut points: Vec<_> =
+                report.steps.iter().map(|it| (it.asked_per_s, of(it))).collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Curve { name, points }
         };
         plots.push(Plot {
             title: "Latency by rate; the upright line is the knee",

@@ -240,7 +240,8 @@ impl Judge {
                 // What is missing is told elsewhere.
                 let whole = group.seen == group.sent.accepted && group.seen > 0;
                 let most_one = group.first <= 1;
-                if whole && (!most_one || group.first == 0 && group.sent.unknown == 0) {
+                let none = group.first == 0 && group.sent.unknown == 0;
+                if judged.is_some() && whole && (!most_one || none) {
                     let firsts = group.first;
                     let of = group.seen;
                     differences.push(format!(
@@ -292,7 +293,7 @@ impl Judge {
             let _ = write!(text, "\nNOT JUDGED in full: {partly}");
         }
         if self.events.iter().flatten().all(Option::is_none) && self.partly.is_empty() {
-            text += "\nNOT JUDGED: sequences and money, since no --config was given";
+            text += "\nNOT JUDGED: duplicates, sequences and money, since no --config was given";
         }
         for difference in self.differences.iter().take(shown) {
             let _ = write!(text, "\n{difference}");
@@ -457,7 +458,8 @@ mod tests {
         let empty = entry(4, Kind::Malformed, 0, Shape::EmptyEvent);
         let accepted = outcome("accepted", "", 7);
         let success = conversion(7, "Success", "", 500_000);
-        let cases: [(&[(Entry, Outcome)], &[Conversion], &str); 8] = [
+        type Case<'c> = (&'c [(Entry, Outcome)], &'c [Conversion], &'c str);
+        let cases: [Case<'_>; 8] = [
             (&[(install, accepted)], &[], "there is no conversion"),
             (
                 &[(install, accepted)],
