@@ -4,7 +4,7 @@ pub mod openapi;
 pub mod routes;
 
 use crate::access::Access;
-use crate::apply::publish::{ApplyRequest, apply};
+use crate::apply::publish::{ApplyRequest, apply, seal_headers};
 use crate::by_hand::{DecisionRequest, decide};
 use crate::config::{BODY_BYTES_MAX, BODY_TIMEOUT, PublicUrl};
 use crate::deliveries;
@@ -141,7 +141,7 @@ impl Api {
         let asked: ApplyRequest = body(request).await?;
         let _turn = self.applying.lock().await;
         let mut seen = self.seen.clone();
-        let report = apply(&*self.log, &mut seen, &asked, self.now()).await?;
+        let report = apply(&*self.log, &mut seen, &asked, &self.keyring, self.now()).await?;
         if !report.dry_run && !report.changed.is_empty() {
             tracing::info!(
                 version = report.version,
@@ -150,6 +150,22 @@ impl Api {
             );
         }
         value(&report)
+    }
+
+    /// What stands in clear from before headers were sealed.
+    pub async fn seal_headers(&self) {
+        let _turn = self.applying.lock().await;
+        let mut seen = self.seen.clone();
+        match seal_headers(&*self.log, &mut seen, &self.keyring, self.now()).await {
+            Ok(0) => {}
+            Ok(documents) => tracing::warn!(
+                documents,
+                "fixed headers of publishers stood in clear in the configuration and are sealed now; the log may keep the old records: give these publishers new values"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "fixed headers of publishers stand in clear in the configuration and cannot be sealed; the next start tries again")
+            }
+        }
     }
 
     fn postback_url(&self, query: &Query) -> Result<Value, Error> {

@@ -26,9 +26,22 @@ pub fn check(
     current: &Catalog,
     now: UnixMillis,
 ) -> Result<Vec<Document>, Vec<Problem>> {
+    check_sealing(sources, current, now, &|_, value| Ok(value.to_owned()))
+}
+
+/// Seals a secret that belongs to a place (whose it is, and what it is there); or says why not.
+pub type Seal<'a> = dyn Fn([&str; 2], &str) -> Result<String, String> + 'a;
+
+/// The same with secrets sealed.
+pub fn check_sealing(
+    sources: &[Source],
+    current: &Catalog,
+    now: UnixMillis,
+    seal: &Seal<'_>,
+) -> Result<Vec<Document>, Vec<Problem>> {
     let problems = Problems::default();
     let set = set::read(sources, &problems);
-    let documents = validate::check(&set, current, now, &problems);
+    let documents = validate::check(&set, current, now, seal, &problems);
     let problems = problems.into_sorted();
     if problems.is_empty() { Ok(documents) } else { Err(problems) }
 }

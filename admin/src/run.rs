@@ -67,6 +67,10 @@ pub async fn serve_on(
         HttpLimits { connections: CONNECTIONS, drain_timeout: DRAIN, ..HttpLimits::default() };
     let stop_following = Shutdown::new();
     let stop_serving = Shutdown::new();
+    let sealing = {
+        let api = Arc::clone(&api);
+        async move { api.seal_headers().await }
+    };
     let serving = async {
         serve(listener, limits, stop_serving.clone(), move |request, _peer| {
             let api = Arc::clone(&api);
@@ -87,6 +91,6 @@ pub async fn serve_on(
             () = stop_serving.wait() => {}
         }
     };
-    let ((), outcome, ()) = tokio::join!(serving, following, told);
+    let ((), outcome, (), ()) = tokio::join!(serving, following, told, sealing);
     outcome
 }

@@ -2,13 +2,14 @@
 
 use admin::{AdminConfig, ClickHouse};
 use bytes::Bytes;
-use eventlog::EventLog;
 use eventlog::local::{LocalConfig, LocalLog};
+use eventlog::{EventLog, ReadLimit, Record};
 use http_body_util::{BodyExt, Full};
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use keyring::Keyring;
+use schemas::{ConfigDocument, ConfigMarker, ConfigRecord, Document, Topic, UnixMillis};
 use serde_json::{Value, json};
 use service::{Clock, Readiness, ServiceError, Shutdown};
 use std::net::SocketAddr;
@@ -50,11 +51,19 @@ impl Default for Ask<'_> {
 
 impl Running {
     async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// With documents in force that another build applied.
+    async fn start_with(documents: Vec<Document>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = LocalConfig::new(directory.path().join("log"), 4);
         config.fsync = false;
         config.min_free_disk_bytes = 0;
         let log = LocalLog::open(config).unwrap();
+        if !documents.is_empty() {
+            put_in_force(&log, documents).await;
+        }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         // A port that was free a moment ago: nobody answers there.
@@ -262,5 +271,88 @@ async fn bodies_are_bounded_and_decisions_need_a_reason() {
     let (status, answer) = post(approve, r#"{"reason": "x"}"#.to_owned()).await;
     assert_eq!(status, 400, "{answer}");
     assert!(message(&answer).contains("is not a conversion id"), "{answer}");
+    running.stop().await;
+}
+
+async fn put_in_force(log: &LocalLog, documents: Vec<Document>) {
+    let count = u32::try_from(documents.len()).unwrap();
+    let marker = ConfigMarker {
+        version: 1,
+        apply: None,
+        base: None,
+        documents: count,
+        applied_at: UnixMillis(0),
+    };
+    let documents = documents.into_iter().map(|document| {
+        ConfigRecord::Document(ConfigDocument { version: 1, apply: None, document })
+    });
+    let records = documents.chain([ConfigRecord::Marker(marker)]).map(|it| {
+        let (key, value) = it.encode();
+        Record { key: key.into(), value: value.into(), at: UnixMillis(0) }
+    });
+    log.append(Topic::Config, 0, records.collect()).await.unwrap();
+}
+
+/// What the topic `config` holds from an offset on, as text.
+async fn config_text(log: &LocalLog, from: u64) -> String {
+    let mut reader = log.read_from(Topic::Config, 0, from).await.unwrap();
+    let limit = ReadLimit { records: 1_000, bytes: 1 << 24, wait: Duration::ZERO };
+    let batch = reader.read(limit).await.unwrap();
+    let texts =
+        batch.records.iter().map(|it| String::from_utf8_lossy(&it.record.value).into_owned());
+    texts.collect()
+}
+
+const WITH_HEADER: &str = "\
+kind: Tenant
+id: t
+name: T
+time_zone: UTC
+---
+kind: Publisher
+id: p
+tenant: t
+name: P
+postbacks:
+  - url: https://p.example/
+    test_url: https://test.p.example/
+    header: {name: X-Key, value: canary-1}
+";
+
+#[tokio::test]
+async fn fixed_headers_are_sealed_before_they_are_kept() {
+    let running = Running::start().await;
+    let (status, answer) = running.apply(WITH_HEADER, json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    let text = config_text(&running.log, 0).await;
+    assert_eq!(text.matches("sealed:1:").count(), 2, "{text}");
+    assert!(!text.contains("canary-1"), "{text}");
+    let (_, again) = running.apply(WITH_HEADER, json!({})).await;
+    assert_eq!(again["version"], 1, "applying it again changes nothing");
+    let (_, other) = running.apply(&WITH_HEADER.replace("canary-1", "canary-2"), json!({})).await;
+    assert_eq!(other["version"], 2, "another value does");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn headers_from_before_are_sealed_at_the_next_start() {
+    let before: Vec<Document> = [
+        json!({"tenant": {"id": "t", "name": "T", "time_zone": "UTC"}}),
+        json!({"publisher": {"id": "p", "tenant": "t", "name": "P", "secret_versions": [1],
+            "postbacks": [{"name": "default", "url": "https://p.example/", "form": "get",
+                "statuses": ["Success"], "in_flight": 8, "per_second": 50,
+                "header": {"name": "x-key", "value": "canary-1"}}]}}),
+    ]
+    .map(|it| serde_json::from_value(it).unwrap())
+    .into();
+    let running = Running::start_with(before).await;
+    let end = 3;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while running.get("/api/v1/version").await.1["version"] != 2 {
+        assert!(std::time::Instant::now() < deadline, "nothing was sealed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let text = config_text(&running.log, end).await;
+    assert!(text.contains("sealed:1:") && !text.contains("canary-1"), "{text}");
     running.stop().await;
 }

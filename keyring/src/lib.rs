@@ -9,6 +9,7 @@ mod derive;
 mod error;
 mod master;
 mod radix40;
+mod sealed_text;
 mod token;
 mod token_body;
 mod webhook;
@@ -16,6 +17,7 @@ mod webhook;
 pub use credentials::Credentials;
 pub use error::{KeyringError, SealError, TokenError};
 pub use master::Keyring;
+pub use sealed_text::is_sealed;
 pub use token::{SealedClick, TOKEN_CHARS_DEFAULT, TOKEN_CHARS_MAX, TOKEN_CHARS_MIN};
 /// For `fuzz/` alone: what is inside a click id, whose seal strangers cannot make.
 #[doc(hidden)]

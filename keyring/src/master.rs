@@ -5,6 +5,7 @@ use crate::base64url;
 use crate::credentials::Credentials;
 use crate::derive::{KEY_BYTES, Key, derive};
 use crate::error::{KeyringError, SealError, TokenError};
+use crate::sealed_text::{self, TextKey};
 use crate::token::{self, SealedClick, TokenKey};
 use crate::webhook::WebhookSecret;
 use jiff::Timestamp;
@@ -27,6 +28,7 @@ struct MasterKey {
     mint_from: Option<UnixMillis>,
     secret: Key,
     token: TokenKey,
+    texts: TextKey,
     members: Key,
     test_links: Key,
 }
@@ -37,6 +39,7 @@ impl MasterKey {
             id,
             mint_from,
             token: TokenKey::derive(id, &secret),
+            texts: TextKey::derive(id, &secret),
             members: derive(&secret, &[b"member-hash"]),
             test_links: derive(&secret, &[b"test-link"]),
             secret,
@@ -126,9 +129,32 @@ impl Keyring {
         now: UnixMillis,
         max_chars: usize,
     ) -> Result<SealedClick, SealError> {
+        self.minting(now)?.token.seal(click, max_chars)
+    }
+
+    /// The newest key that may mint at `now`.
+    fn minting(&self, now: UnixMillis) -> Result<&MasterKey, SealError> {
         let may_mint = |key: &&MasterKey| key.mint_from.is_none_or(|from| from <= now);
-        let key = self.keys.iter().rev().find(may_mint).ok_or(SealError::NoMintingKey)?;
-        key.token.seal(click, max_chars)
+        self.keys.iter().rev().find(may_mint).ok_or(SealError::NoMintingKey)
+    }
+
+    /// Seals a secret of somebody else's that is kept in the configuration. `place` is whose it is
+    /// and what it is there: it opens nowhere else.
+    pub fn seal_text(
+        &self,
+        place: [&str; 2],
+        text: &str,
+        now: UnixMillis,
+    ) -> Result<String, SealError> {
+        Ok(self.minting(now)?.texts.seal(place, text))
+    }
+
+    /// Opens what [`Self::seal_text`] gave for the same place, under any of the keys.
+    #[must_use]
+    pub fn open_text(&self, place: [&str; 2], sealed: &str) -> Option<Zeroizing<String>> {
+        sealed_text::open(place, sealed, |id| {
+            self.keys.iter().find(|key| key.id == id).map(|key| &key.texts)
+        })
     }
 
     /// Opens a click id that any of the keys has sealed, whatever its mint-from.

@@ -39,6 +39,21 @@ async fn credentials_appear_nowhere() -> Result<()> {
     secrets.push(signature.to_owned());
     ensure!(secrets.len() == 4 && secrets.iter().all(|secret| secret.len() >= 12), "{path}");
 
+    // A publisher's own secret, in every way that a document can have it.
+    let header = "canary-header-4f1d9c";
+    let documents = tempfile::tempdir()?;
+    let file = documents.path().join("headers.yaml");
+    std::fs::write(
+        &file,
+        format!(
+            "kind: Publisher\nid: canary\ntenant: brownboots\nname: Canary\npostbacks:\n  \
+             - url: https://127.0.0.1/x\n    test_url: https://127.0.0.1/y\n    \
+             header: {{name: x-api-key, value: {header}}}\n"
+        ),
+    )?;
+    stack.gokart(&["apply", file.to_str().context("a path that is no text")?])?;
+    secrets.push(header.to_owned());
+
     let click = stack.click("pet-the-dogs-ios", "acme-rewards", "").await?;
     let event = format!("cnv_event_id=Install&gk_click_id={click}");
     // Right, wrong in each part, wrong host, credentials in odd places.
@@ -70,6 +85,7 @@ async fn credentials_appear_nowhere() -> Result<()> {
         stack.gokart(&["explain", &click])?,
         stack.gokart(&["report", "postbacks", "--format", "json"])?,
         stack.gokart(&["postback-url", "--advertiser", ADVERTISER])?,
+        stack.gokart(&["publisher-postback", "--publisher", "canary", "--format", "json"])?,
         stack.metrics("up").await?,
         answers.concat(),
     ]

@@ -6,15 +6,21 @@
 //! by the next one's, and of two at the same moment readers take one, not even otherwise once the
 //! log has been compacted.
 
-use super::{Source, check};
+use super::{Source, check_sealing};
 use crate::config::APPLY_WAIT;
 use crate::error::Error;
 use crate::feed::Seen;
 use bytes::Bytes;
 use eventlog::{AppendError, EventLog, Record};
-use schemas::{Catalog, ConfigDocument, ConfigMarker, ConfigRecord, Document, Topic, UnixMillis};
+use keyring::Keyring;
+use schemas::postback::Secret;
+use schemas::{
+    Catalog, ConfigDocument, ConfigMarker, ConfigRecord, Document, Publisher, PublisherPostback,
+    Share, Topic, UnixMillis,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -46,6 +52,7 @@ pub async fn apply(
     log: &dyn EventLog,
     seen: &mut watch::Receiver<Seen>,
     request: &ApplyRequest,
+    keyring: &Keyring,
     now: UnixMillis,
 ) -> Result<ApplyReport, Error> {
     let before = seen.borrow_and_update().clone();
@@ -57,18 +64,71 @@ pub async fn apply(
             current.version
         )));
     }
-    let documents = check(&request.files, current, now).map_err(Error::Documents)?;
+    let seal = |place: [&str; 2], text: &str| {
+        keyring.seal_text(place, text, now).map_err(|it| it.to_string())
+    };
+    let documents = check_sealing(&request.files, current, now, &seal).map_err(Error::Documents)?;
     let changed: Vec<String> = documents.iter().map(Document::key).collect();
     if request.dry_run || documents.is_empty() {
         let (version, dry_run) = (current.version, request.dry_run);
         return Ok(ApplyReport { version, changed, dry_run });
     }
-    let version = before.highest_version.max(current.version) + 1;
-    let id = Uuid::now_v7();
-    let records = records(version, id, current.version, &documents, now)?;
-    log.append(Topic::Config, 0, records).await.map_err(append_error)?;
-    wait_until_in_force(seen, version, &documents).await?;
+    let version = publish(log, seen, &before, &documents, now).await?;
     Ok(ApplyReport { version, changed, dry_run: false })
+}
+
+/// Writes documents as the version after what was seen; gives it once it is in force.
+async fn publish(
+    log: &dyn EventLog,
+    seen: &mut watch::Receiver<Seen>,
+    before: &Seen,
+    documents: &[Document],
+    now: UnixMillis,
+) -> Result<u64, Error> {
+    let current = before.catalog.version;
+    let version = before.highest_version.max(current) + 1;
+    let id = Uuid::now_v7();
+    let records = records(version, id, current, documents, now)?;
+    log.append(Topic::Config, 0, records).await.map_err(append_error)?;
+    wait_until_in_force(seen, version, documents).await?;
+    Ok(version)
+}
+
+/// Seals fixed headers that stand in clear in the configuration, as a version of its own; gives how
+/// many documents that were.
+pub async fn seal_headers(
+    log: &dyn EventLog,
+    seen: &mut watch::Receiver<Seen>,
+    keyring: &Keyring,
+    now: UnixMillis,
+) -> Result<usize, Error> {
+    let before = seen.borrow_and_update().clone();
+    let is_clear = |it: &PublisherPostback| {
+        it.header.as_ref().is_some_and(|header| !keyring::is_sealed(&header.value.0))
+    };
+    let sealed = |owner: String, postbacks: &[PublisherPostback]| -> Result<Vec<_>, Error> {
+        let mut postbacks = postbacks.to_vec();
+        for header in postbacks.iter_mut().filter_map(|it| it.header.as_mut()) {
+            if !keyring::is_sealed(&header.value.0) {
+                let sealed = keyring.seal_text([&owner, &header.name], &header.value.0, now);
+                header.value = Secret(sealed.map_err(|it| Error::Internal(it.to_string()))?);
+            }
+        }
+        Ok(postbacks)
+    };
+    let mut documents = Vec::new();
+    for it in before.catalog.publishers().filter(|it| it.postbacks.iter().any(is_clear)) {
+        let postbacks = sealed(format!("publisher/{}", it.id), &it.postbacks)?;
+        documents.push(Document::Publisher(Arc::new(Publisher { postbacks, ..(**it).clone() })));
+    }
+    for it in before.catalog.shares().filter(|it| it.postbacks.iter().any(is_clear)) {
+        let postbacks = sealed(format!("share/{}", it.id), &it.postbacks)?;
+        documents.push(Document::Share(Arc::new(Share { postbacks, ..(**it).clone() })));
+    }
+    if !documents.is_empty() {
+        publish(log, seen, &before, &documents, now).await?;
+    }
+    Ok(documents.len())
 }
 
 fn records(

@@ -9,6 +9,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
+use super::Seal;
 use super::fields::At;
 use super::problem::Problems;
 use super::set::Set;
@@ -35,6 +36,7 @@ struct Checker<'a> {
     current: &'a Catalog,
     set: &'a Set<'a>,
     now: UnixMillis,
+    seal: &'a Seal<'a>,
     tenants: BTreeMap<String, Option<Arc<Tenant>>>,
     advertisers: BTreeMap<String, Option<Arc<Advertiser>>>,
     publishers: BTreeMap<String, Option<Arc<Publisher>>>,
@@ -49,6 +51,7 @@ pub fn check(
     set: &Set<'_>,
     current: &Catalog,
     now: UnixMillis,
+    seal: &Seal<'_>,
     problems: &Problems,
 ) -> Vec<Document> {
     let mut checker = Checker {
@@ -56,6 +59,7 @@ pub fn check(
         current,
         set,
         now,
+        seal,
         tenants: BTreeMap::new(),
         advertisers: BTreeMap::new(),
         publishers: BTreeMap::new(),

@@ -35,6 +35,7 @@ coded! {
         Broken = "broken", "the connection broke before an answer came";
         Garbage = "garbage", "what came is no HTTP answer";
         Url = "url", "the filled URL is no usable URL";
+        Key = "key", "the header's value cannot be opened; is the master key that sealed it still there?";
     }
 }
 

@@ -23,6 +23,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixedHeader {
     pub name: String,
+    /// Sealed under the master keys, for this owner ([`Destination::owner`]) and header.
     pub value: Secret,
 }
 
@@ -106,6 +107,15 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// Whose postback it is: the key of the document that holds it, such as `publisher/acme`.
+    #[must_use]
+    pub fn owner(&self) -> String {
+        match self {
+            Self::Publisher(id, _) => format!("publisher/{id}"),
+            Self::Share(id, _) => format!("share/{id}"),
+        }
+    }
+
     /// The postback as it is configured now; none when it was taken away.
     #[must_use]
     pub fn find<'c>(&self, catalog: &'c Catalog) -> Option<&'c PublisherPostback> {

@@ -16,7 +16,7 @@ const AGENT: &str = concat!("gokart/", env!("CARGO_PKG_VERSION"));
 /// A URL longer than this is refused by too many servers.
 const URL_BYTES_MAX: usize = 8 * 1024;
 
-/// Makes the request of one attempt at `now`.
+/// Makes the request of one attempt at `now`; `header_value` is the fixed header's, opened.
 ///
 /// # Errors
 /// [`DeliveryProblem::Url`] when the filled template is no URL that can be called.
@@ -24,6 +24,7 @@ pub fn build(
     order: &DeliveryOrder,
     postback: &PublisherPostback,
     secrets: &[WebhookSecret],
+    header_value: Option<&str>,
     now: UnixMillis,
 ) -> Result<Request<Full<Bytes>>, DeliveryProblem> {
     let url = postback.url.fill_url(&order.message);
@@ -61,9 +62,9 @@ pub fn build(
     if let Some(content_type) = content_type {
         request = request.header(CONTENT_TYPE, content_type);
     }
-    if let Some(header) = &postback.header {
+    if let (Some(header), Some(value)) = (&postback.header, header_value) {
         let name = HeaderName::try_from(&header.name).map_err(|_| DeliveryProblem::Url)?;
-        let mut value = HeaderValue::try_from(&header.value.0).map_err(|_| DeliveryProblem::Url)?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| DeliveryProblem::Url)?;
         value.set_sensitive(true);
         request = request.header(name, value);
     }

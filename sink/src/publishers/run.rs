@@ -18,13 +18,14 @@ use eventlog::{
 };
 use futures_util::future::join_all;
 use keyring::{Keyring, WebhookSecret};
-use schemas::{Catalog, UnixMillis};
+use schemas::{Catalog, DeliveryProblem, UnixMillis};
 use service::{Clock, ReadyFlag, Shutdown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 /// How often the group is asked for changes.
 const MEMBERSHIP_EVERY: Duration = Duration::from_millis(50);
@@ -275,10 +276,15 @@ impl Deliverer {
     fn start(&self, partition: u32, turn: u64, begin: Begin, catalog: &Catalog) {
         let context = Arc::clone(&self.context);
         let secrets = secrets(&context.keyring, catalog, &begin);
+        let header = header_value(&context.keyring, &begin);
         tokio::spawn(async move {
             let Begin { place, order, postback } = begin;
             let began_at = context.now();
-            let answer = match request::build(&order, &postback, &secrets, began_at) {
+            let request = header.and_then(|header| {
+                let value = header.as_ref().map(|it| it.as_str());
+                request::build(&order, &postback, &secrets, value, began_at)
+            });
+            let answer = match request {
                 Ok(request) => context.caller.call(request, began_at).await,
                 Err(problem) => Answer {
                     status: None,
@@ -323,6 +329,20 @@ fn secrets(keyring: &Keyring, catalog: &Catalog, begin: &Begin) -> Vec<WebhookSe
     versions
         .flat_map(|version| keyring.webhook_secrets(&message.tenant, &publisher.id, *version))
         .collect()
+}
+
+/// The fixed header's value, opened; as it stands where it has not been sealed yet.
+fn header_value(
+    keyring: &Keyring,
+    begin: &Begin,
+) -> Result<Option<Zeroizing<String>>, DeliveryProblem> {
+    let Some(header) = &begin.postback.header else { return Ok(None) };
+    let stored = &header.value.0;
+    if !keyring::is_sealed(stored) {
+        return Ok(Some(Zeroizing::new(stored.clone())));
+    }
+    let owner = begin.place.destination.owner();
+    keyring.open_text([&owner, &header.name], stored).map(Some).ok_or(DeliveryProblem::Key)
 }
 
 impl Owned {

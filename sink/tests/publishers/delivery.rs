@@ -117,15 +117,29 @@ async fn bodies_are_forms_and_json_and_hold_nothing_of_the_advertiser() {
     let field = json!({"name": "user id", "value": "<{sub1}>"});
     let mut form = get("form", &receiver.url("/form"));
     form["form"] = json!({"form": [field]});
-    form["header"] = json!({"name": "x-key", "value": "h-secret"});
+    let keyring = Keyring::parse(crate::world::MASTER).unwrap();
+    let sealed = |owner: &str| {
+        keyring.seal_text([owner, "x-key"], "h-secret", schemas::UnixMillis(START)).unwrap()
+    };
+    form["header"] = json!({"name": "x-key", "value": sealed("publisher/p")});
     let mut fields = get("fields", &receiver.url("/fields"));
     fields["form"] = json!({"json": [field]});
     let mut everything = get("everything", &receiver.url("/everything"));
     everything["form"] = json!({"json": []});
-    world.configure(json!([form, fields, everything]), json!([])).await;
+    // From before headers were sealed.
+    everything["header"] = json!({"name": "x-key", "value": "h-clear"});
+    // Taken from another publisher's document.
+    let mut stolen = get("stolen", &receiver.url("/stolen"));
+    stolen["header"] = json!({"name": "x-key", "value": sealed("publisher/other")});
+    world.configure(json!([form, fields, everything, stolen]), json!([])).await;
     let running = world.start();
     world.decide(vec![conversion(1, 1, "Success")]).await;
-    let attempts = world.until("delivered", 3).await;
+    world.until("delivered", 3).await;
+    let attempts = world.until("retrying", 1).await;
+    let problem = attempts.iter().find_map(|it| it.problem);
+    assert_eq!(problem, Some(schemas::DeliveryProblem::Key));
+    assert!(receiver.seen().iter().all(|it| it.target != "/stolen"));
+    assert_eq!(receiver.seen().iter().filter(|it| it.headers.contains_key("x-key")).count(), 2);
     let seen = receiver.seen();
     let of = |target: &str| seen.iter().find(|it| it.target == target).unwrap();
     assert_eq!(of("/form").body, "user+id=%3Cuser+1%26x%3D%0D%0A1%3E");

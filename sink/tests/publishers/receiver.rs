@@ -17,6 +17,8 @@ pub enum Mood {
     /// A status with one header.
     Header(u16, &'static str, String),
     Hang,
+    /// In turn 503 and 200.
+    Flap,
 }
 
 #[derive(Debug, Clone)]
@@ -75,7 +77,11 @@ impl Receiver {
                     headers: headers.map(|(name, value)| (name.to_string(), text(value))).collect(),
                     body: String::from_utf8(body.to_vec()).unwrap(),
                 };
-                requests.lock().unwrap().push(request);
+                let nth = {
+                    let mut requests = requests.lock().unwrap();
+                    requests.push(request);
+                    requests.len()
+                };
                 let mood = mood.lock().unwrap().clone();
                 match mood {
                     Mood::Status(status) => {
@@ -86,6 +92,10 @@ impl Receiver {
                             reply(StatusCode::from_u16(status).unwrap(), "text/plain", "x");
                         answer.headers_mut().insert(name, value.parse().unwrap());
                         answer
+                    }
+                    Mood::Flap => {
+                        let status = if nth % 2 == 1 { 503 } else { 200 };
+                        reply(StatusCode::from_u16(status).unwrap(), "text/plain", "x")
                     }
                     Mood::Hang => std::future::pending().await,
                 }
@@ -117,6 +127,8 @@ pub enum Raw {
     Drip,
     /// A head without an end.
     EndlessHead,
+    /// A good head, and a body of one byte now and then, for ever.
+    DripBody,
 }
 
 /// Listens until `well` is set; then answers 200 like anybody.
@@ -149,6 +161,13 @@ async fn misbehave(mut stream: TcpStream, kind: Raw, well: bool) {
                 if stream.write_all(&[*byte]).await.is_err() {
                     return;
                 }
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        }
+        Raw::DripBody => {
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while stream.write_all(b"y").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         }

@@ -172,8 +172,9 @@ impl Checker<'_> {
             document.secret_versions.as_deref(),
         );
         let postbacks = document.postbacks.as_deref().unwrap_or_default();
+        let owner = format!("publisher/{}", document.id.as_ref()?.value.0);
         // A publisher has many offers, so its events are not known here.
-        let postbacks = self.check_postbacks(placed.file, postbacks, |_| true);
+        let postbacks = self.check_postbacks(placed.file, &owner, postbacks, |_| true);
         Some(Publisher {
             secret_versions: versions?,
             postbacks: postbacks?,

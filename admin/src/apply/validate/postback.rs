@@ -46,6 +46,7 @@ impl Checker<'_> {
     pub(super) fn check_postbacks(
         &self,
         file: &str,
+        owner: &str,
         documents: &[PostbackDocument],
         knows_event: impl Fn(&EventId) -> bool,
     ) -> Option<Vec<PublisherPostback>> {
@@ -58,7 +59,7 @@ impl Checker<'_> {
         let checked: Vec<Option<Vec<PublisherPostback>>> = documents
             .iter()
             .map(|document| {
-                let postback = self.check_postback(file, document, &knows_event)?;
+                let postback = self.check_postback(file, owner, document, &knows_event)?;
                 if !names.insert(postback.name.clone()) {
                     let message = format!(
                         "{:?} is the name of another one: give each its own",
@@ -107,6 +108,7 @@ impl Checker<'_> {
     fn check_postback(
         &self,
         file: &str,
+        owner: &str,
         document: &PostbackDocument,
         knows_event: &impl Fn(&EventId) -> bool,
     ) -> Option<PublisherPostback> {
@@ -130,7 +132,7 @@ impl Checker<'_> {
         let kind = document.request.as_ref().map_or(RequestKind::Get, |at| at.value.0);
         let header = match &document.header {
             None => None,
-            Some(header) => Some(self.check_header(file, header)?),
+            Some(header) => Some(self.check_header(file, owner, header)?),
         };
         Some(PublisherPostback {
             name: document.name.as_ref().map_or("default", |at| at.value.0.as_str()).to_owned(),
@@ -197,7 +199,12 @@ impl Checker<'_> {
         Some(Field { name: name.value.0.clone(), value: template })
     }
 
-    fn check_header(&self, file: &str, document: &HeaderDocument) -> Option<FixedHeader> {
+    fn check_header(
+        &self,
+        file: &str,
+        owner: &str,
+        document: &HeaderDocument,
+    ) -> Option<FixedHeader> {
         let (name, value) = (document.name.as_ref()?, document.value.as_ref()?);
         let lower = name.value.0.to_ascii_lowercase();
         let is_token = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
@@ -212,7 +219,13 @@ impl Checker<'_> {
             self.report(file, value, "a header's value is 1 to 1024 visible ASCII characters");
             return None;
         }
-        Some(FixedHeader { name: lower, value: Secret(text.clone()) })
+        match (self.seal)([owner, &lower], text) {
+            Ok(sealed) => Some(FixedHeader { name: lower, value: Secret(sealed) }),
+            Err(message) => {
+                self.report(file, value, message);
+                None
+            }
+        }
     }
 }
 

@@ -53,7 +53,8 @@ impl Checker<'_> {
             self.check_overrides(file, document.events.as_deref().unwrap_or_default(), &offer);
         let knows = |event: &schemas::EventId| offer.events.iter().any(|it| it.id == *event);
         let postbacks = document.postbacks.as_deref().unwrap_or_default();
-        let postbacks = self.check_postbacks(file, postbacks, knows);
+        let owner = format!("share/{}", document.id.as_ref()?.value.0);
+        let postbacks = self.check_postbacks(file, &owner, postbacks, knows);
         let (link, fallback_link) = links?;
         if !unmoved {
             return None;
