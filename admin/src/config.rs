@@ -20,10 +20,8 @@ pub const QUERIES_AT_ONCE: usize = 8;
 pub const EXPORTS_AT_ONCE: usize = 2;
 /// The longest query of an export: one day of rows, as fast as its reader takes them.
 pub const EXPORT_QUERY_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long the reader of an export may take nothing.
-pub const EXPORT_STALL: Duration = Duration::from_secs(60);
-/// Memory of one query in ClickHouse.
-pub const QUERY_MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// What a caller is told to wait when ClickHouse is away or all places are taken.
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Rows of one answer of ClickHouse's that is held whole.
 pub const RESULT_ROWS_MAX: u64 = 1_000_000;
 /// How long a decision by hand may take until it shows.
@@ -68,8 +66,28 @@ pub struct AdminConfig {
     pub clickhouse: ClickHouse,
     /// How links are written: scheme, base domain and port, e.g. `https://example.com`.
     pub public_url: String,
-    /// The longest query of a report.
-    pub query_timeout: Duration,
+    pub limits: QueryLimits,
+}
+
+/// What one question may cost before it ends with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// The longest query of a report, and the longest wait for the next piece of an export.
+    pub timeout: Duration,
+    /// Memory of one query in ClickHouse.
+    pub memory_bytes: u64,
+    /// How long the reader of an answer may take nothing before it is cut off.
+    pub stall: Duration,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            memory_bytes: 1 << 30,
+            stall: Duration::from_secs(60),
+        }
+    }
 }
 
 impl AdminConfig {
@@ -108,7 +126,7 @@ impl fmt::Debug for AdminConfig {
             .field("token_chosen", &self.token_chosen)
             .field("clickhouse", &self.clickhouse)
             .field("public_url", &self.public_url)
-            .field("query_timeout", &self.query_timeout)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }
@@ -171,7 +189,7 @@ mod tests {
                 database: "gokart".to_owned(),
             },
             public_url: "http://localhost:8080".to_owned(),
-            query_timeout: Duration::from_secs(1),
+            limits: QueryLimits::default(),
         }
     }
 

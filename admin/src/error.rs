@@ -115,6 +115,10 @@ impl Error {
         }
         let body = format!("{}\n", json!({ "error": error }));
         let mut reply = service::http::reply(self.status(), "application/json", body);
+        if matches!(self, Self::Unavailable { .. }) {
+            let seconds = crate::config::RETRY_AFTER.as_secs().into();
+            reply.headers_mut().insert(hyper::header::RETRY_AFTER, seconds);
+        }
         if *self == Self::Unauthorized {
             let scheme = hyper::header::HeaderValue::from_static("Bearer");
             reply.headers_mut().insert(hyper::header::WWW_AUTHENTICATE, scheme);

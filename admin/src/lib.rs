@@ -19,6 +19,6 @@ mod run;
 pub mod story;
 mod warehouse;
 
-pub use config::{AdminConfig, ClickHouse};
+pub use config::{AdminConfig, ClickHouse, QueryLimits};
 pub use error::Error;
 pub use run::{run, serve_on};

@@ -53,7 +53,7 @@ pub async fn serve_on(
         access: Access::new(&config.token, &config.host_names, config.listen),
         log,
         keyring,
-        warehouse: Arc::new(Warehouse::new(&config.clickhouse, config.query_timeout)),
+        warehouse: Arc::new(Warehouse::new(&config.clickhouse, config.limits)),
         public,
         clock,
         seen: feed.subscribe(),
@@ -63,8 +63,12 @@ pub async fn serve_on(
     ready.set(true);
     let address = listener.local_addr().unwrap_or(config.listen);
     tracing::info!("admin listens on http://{address}");
-    let limits =
-        HttpLimits { connections: CONNECTIONS, drain_timeout: DRAIN, ..HttpLimits::default() };
+    let limits = HttpLimits {
+        connections: CONNECTIONS,
+        drain_timeout: DRAIN,
+        stall_timeout: config.limits.stall,
+        ..HttpLimits::default()
+    };
     let stop_following = Shutdown::new();
     let stop_serving = Shutdown::new();
     let sealing = {

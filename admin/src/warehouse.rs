@@ -2,7 +2,7 @@
 //! parameters only. Answers come as one JSON object a row, bounded in time and size.
 
 use crate::config::{
-    ClickHouse, EXPORT_QUERY_TIMEOUT, EXPORTS_AT_ONCE, QUERIES_AT_ONCE, QUERY_MEMORY_BYTES_MAX,
+    ClickHouse, EXPORT_QUERY_TIMEOUT, EXPORTS_AT_ONCE, QUERIES_AT_ONCE, QueryLimits,
     RESULT_BYTES_MAX, RESULT_ROWS_MAX,
 };
 use crate::error::Error;
@@ -24,7 +24,7 @@ pub struct Warehouse {
     url: String,
     slots: Arc<Semaphore>,
     exports: Arc<Semaphore>,
-    timeout: Duration,
+    limits: QueryLimits,
 }
 
 /// A bound value.
@@ -68,8 +68,9 @@ impl Question {
 
 impl Warehouse {
     #[must_use]
-    pub fn new(config: &ClickHouse, timeout: Duration) -> Self {
-        let seconds = timeout.as_secs().max(1).to_string();
+    pub fn new(config: &ClickHouse, limits: QueryLimits) -> Self {
+        // Whole seconds, a net below our own timer: ClickHouse goes on for no longer.
+        let seconds = limits.timeout.as_secs_f64().ceil().max(1.0).to_string();
         let mut client = Client::default()
             .with_url(&config.url)
             .with_database(&config.database)
@@ -78,7 +79,7 @@ impl Warehouse {
             .with_setting("output_format_json_quote_64bit_integers", "0")
             .with_setting("output_format_json_quote_decimals", "1")
             .with_setting("max_execution_time", seconds)
-            .with_setting("max_memory_usage", QUERY_MEMORY_BYTES_MAX.to_string())
+            .with_setting("max_memory_usage", limits.memory_bytes.to_string())
             .with_setting("max_result_rows", RESULT_ROWS_MAX.to_string())
             .with_setting("result_overflow_mode", "throw");
         if let Some(user) = &config.user {
@@ -89,7 +90,13 @@ impl Warehouse {
         }
         let slots = Arc::new(Semaphore::new(QUERIES_AT_ONCE));
         let exports = Arc::new(Semaphore::new(EXPORTS_AT_ONCE));
-        Self { client, url: config.url.clone(), slots, exports, timeout }
+        Self { client, url: config.url.clone(), slots, exports, limits }
+    }
+
+    /// How long a reader may take nothing of what is streamed to it.
+    #[must_use]
+    pub fn stall(&self) -> Duration {
+        self.limits.stall
     }
 
     /// All rows of the answer.
@@ -98,7 +105,7 @@ impl Warehouse {
             let _slot = self.slots.acquire().await;
             self.bytes(question).await
         };
-        let bytes = match tokio::time::timeout(self.timeout, asked).await {
+        let bytes = match tokio::time::timeout(self.limits.timeout, asked).await {
             Ok(bytes) => bytes?,
             Err(_) => return Err(self.timed_out()),
         };
@@ -115,7 +122,7 @@ impl Warehouse {
     /// A place among the questions that are asked at once, held while an answer is streamed.
     pub async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
         let slot = Arc::clone(&self.slots).acquire_owned();
-        match tokio::time::timeout(self.timeout, slot).await {
+        match tokio::time::timeout(self.limits.timeout, slot).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => Err(self.timed_out()),
         }
@@ -141,7 +148,7 @@ impl Warehouse {
 
     /// The next piece, which must come in time; none at the end.
     pub async fn next_piece(&self, pieces: &mut BytesCursor) -> Result<Option<Bytes>, Error> {
-        match tokio::time::timeout(self.timeout, pieces.next()).await {
+        match tokio::time::timeout(self.limits.timeout, pieces.next()).await {
             Ok(piece) => piece.map_err(|error| self.failure(&error)),
             Err(_) => Err(self.timed_out()),
         }
@@ -172,7 +179,7 @@ impl Warehouse {
         Error::TimedOut(format!(
             "ClickHouse did not answer within {} s; ask for a shorter time, or raise \
              --query-timeout",
-            self.timeout.as_secs()
+            self.limits.timeout.as_secs_f64()
         ))
     }
 

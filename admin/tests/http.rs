@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use service::{Clock, Readiness, ServiceError, Shutdown};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const TOKEN: &str = "0123456789abcdef-token";
@@ -80,7 +79,7 @@ impl Running {
                 database: "gokart".to_owned(),
             },
             public_url: "https://example.com".to_owned(),
-            query_timeout: Duration::from_secs(10),
+            limits: admin::QueryLimits::default(),
         };
         let keyring = Keyring::parse(&Keyring::generate(1).unwrap()).unwrap();
         let shutdown = Shutdown::new();

@@ -11,6 +11,14 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The smallest value that this share of all do not exceed. Not a number of none.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
+    sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
+}
+
 /// Greatest less smallest, as a share of the median.
 pub fn spread(values: &[f64]) -> f64 {
     let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -21,6 +29,15 @@ pub fn spread(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_are_values() {
+        let values = [5.0, 1.0, 4.0, 2.0, 3.0];
+        for (share, expected) in [(0.0, 1.0), (0.5, 3.0), (0.8, 4.0), (0.95, 5.0), (1.0, 5.0)] {
+            assert!((quantile(&values, share) - expected).abs() < 1e-9, "{share}");
+        }
+        assert!(quantile(&[], 0.5).is_nan());
+    }
 
     #[test]
     fn medians_and_spreads() {

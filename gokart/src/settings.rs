@@ -245,6 +245,10 @@ pub fn admin(
             database: clickhouse.database,
         },
         public_url: public_url.unwrap_or_else(|| format!("https://{first_domain}")),
-        query_timeout: settings.query_timeout,
+        limits: admin::QueryLimits {
+            timeout: settings.query_timeout,
+            memory_bytes: settings.query_memory,
+            stall: settings.reader_stall,
+        },
     })
 }

@@ -31,6 +31,7 @@ pub const FILES: &[SqlFile] = &[
     sql_file!(7, "0007_deliveries.sql"),
     sql_file!(8, "0008_erasures.sql"),
     sql_file!(9, "0009_redecisions.sql"),
+    sql_file!(10, "0010_funnel_key.sql"),
 ];
 
 /// How long the rows of some tables are kept, unless an operator says otherwise.

@@ -35,7 +35,9 @@ pub fn insert_client(config: &ClickHouseConfig) -> Client {
         // One insert is one block: a token counts for each block on its own, so a plan cut in two
         // places at two attempts would lose rows.
         .with_setting("max_insert_block_size", &block_rows)
-        .with_setting("min_insert_block_size_rows", &block_rows);
+        .with_setting("min_insert_block_size_rows", &block_rows)
+        // Rows of many months in one plan would never be taken otherwise; a plan's rows bound them.
+        .with_setting("max_partitions_per_insert_block", "0");
     match config.cluster {
         // A row that only one replica has can be lost with it after the offset is committed.
         Some(_) => client.with_setting("insert_quorum", "auto"),

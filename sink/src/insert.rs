@@ -43,8 +43,8 @@ pub async fn insert<M: Record>(client: &Client, token: &str, rows: &[Placed<M>])
                     table,
                     rows,
                     problem,
-                    "ClickHouse cannot take rows as it is set up; mend it (tables: `gokart migrate`, \
-                     access: --clickhouse-user and its token); they wait in the log until then"
+                    "ClickHouse cannot take rows as it is; mend it (tables: `gokart migrate`, access: \
+                     --clickhouse-user and its token); they wait in the log until then"
                 );
                 backoff.wait().await;
                 // The client remembers what columns a table has.

@@ -44,7 +44,6 @@ pub const AWAY_CODES: &[(u32, &str)] = &[
     (241, "MEMORY_LIMIT_EXCEEDED"),
     (242, "TABLE_IS_READ_ONLY"), // a replica without its keeper
     (243, "NOT_ENOUGH_SPACE"),
-    (252, "TOO_MANY_PARTS"),
     (254, "NO_ACTIVE_REPLICAS"),
     (279, "ALL_CONNECTION_TRIES_FAILED"),
     (285, "TOO_FEW_LIVE_REPLICAS"),
@@ -84,7 +83,7 @@ pub const ROW_CODES: &[(u32, &str)] = &[
     (675, "CANNOT_PARSE_IPV4"),
     (676, "CANNOT_PARSE_IPV6"),
 ];
-/// What somebody must mend: tables, columns, access, settings.
+/// What somebody must mend: tables, columns, access, settings, merges that do not keep up.
 pub const SETUP_CODES: &[(u32, &str)] = &[
     (8, "THERE_IS_NO_COLUMN"),
     (10, "NOT_FOUND_COLUMN_IN_BLOCK"),
@@ -106,12 +105,18 @@ pub const SETUP_CODES: &[(u32, &str)] = &[
     (194, "REQUIRED_PASSWORD"),
     (195, "IP_ADDRESS_NOT_ALLOWED"),
     (218, "TABLE_IS_DROPPED"),
+    (TOO_MANY_PARTS, "TOO_MANY_PARTS"),
     (291, "DATABASE_ACCESS_DENIED"),
     (344, "SUPPORT_IS_DISABLED"),
     (452, "SETTING_CONSTRAINT_VIOLATION"),
     (497, "ACCESS_DENIED"),
     (516, "AUTHENTICATION_FAILED"),
 ];
+
+/// Inserting less often is what ClickHouse needs to merge parts, so the waits are the long ones.
+const TOO_MANY_PARTS: u32 = 252;
+const TOO_MANY_PARTS_HINT: &str = "ClickHouse merges parts more slowly than they come (look at its disk, its memory and \
+     system.merges), or allows too few of them (parts_to_throw_insert)";
 
 /// Sorts a failure of an insert.
 #[must_use]
@@ -121,6 +126,7 @@ pub fn meaning(error: &ClientError) -> Meaning {
         ClientError::SchemaMismatch(_) => Meaning::Setup(problem),
         ClientError::BadResponse(text) => match code(text) {
             Some(code) if has(ROW_CODES, code) => Meaning::Rows(problem),
+            Some(TOO_MANY_PARTS) => Meaning::Setup(format!("{TOO_MANY_PARTS_HINT}: {problem}")),
             Some(code) if has(SETUP_CODES, code) => Meaning::Setup(problem),
             Some(code) if !has(AWAY_CODES, code) => Meaning::Unclear(problem),
             // A proxy's answer, or one that broke off.
@@ -160,7 +166,6 @@ mod tests {
             ("Code: 497. DB::Exception: Not enough privileges", Meaning::Setup),
             ("Code: 164. DB::Exception: Cannot execute query in readonly mode", Meaning::Setup),
             ("Code: 241. DB::Exception: Memory limit exceeded", Meaning::Away),
-            ("Code: 252. DB::Exception: Too many parts", Meaning::Away),
             ("Code: 242. DB::Exception: Table is in readonly mode", Meaning::Away),
             ("Code: 159. DB::Exception: Timeout exceeded", Meaning::Away),
             ("502 Bad Gateway", Meaning::Away),
@@ -170,6 +175,9 @@ mod tests {
         ] {
             check(text, expected);
         }
+        let crowded = ClientError::BadResponse("Code: 252. DB::Exception: Too many parts".into());
+        let told = matches!(meaning(&crowded), Meaning::Setup(it) if it.contains("system.merges"));
+        assert!(told, "{:?}", meaning(&crowded));
         assert_eq!(meaning(&ClientError::TimedOut), Meaning::Away("timeout expired".to_owned()));
     }
 

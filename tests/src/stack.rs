@@ -475,6 +475,30 @@ impl Stack {
         answer.body.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
     }
 
+    /// Asks the admin API: `GET /api/v1/<path>`.
+    pub async fn ask(&self, path: &str) -> Result<Answer> {
+        http::send(self.admin, "localhost", self.admin_request(path)?).await
+    }
+
+    /// The request that [`Stack::ask`] sends.
+    pub fn admin_request(&self, path: &str) -> Result<Request<String>> {
+        let token = std::fs::read_to_string(self.data().join("admin.token"))?;
+        Ok(Request::get(format!("/api/v1/{path}"))
+            .header("authorization", format!("Bearer {}", token.trim()))
+            .body(String::new())?)
+    }
+
+    /// Has ClickHouse carry a statement out.
+    pub async fn execute(&self, statement: &str) -> Result<()> {
+        let token = std::fs::read_to_string(self.data().join("warehouse-write.token"))?;
+        let request = Request::post("/?database=gokart")
+            .header("x-clickhouse-key", token.trim())
+            .body(statement.to_owned())?;
+        let answer = http::send(self.warehouse, &self.warehouse.to_string(), request).await?;
+        ensure!(answer.status.is_success(), "{statement}: {answer:?}");
+        Ok(())
+    }
+
     /// The conversions of a click, by sequence and event.
     pub async fn conversions(&self, click: &str) -> Result<Vec<Conversion>> {
         let rows = self

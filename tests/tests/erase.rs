@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use tests::process::run;
 use tests::stack::Stack;
 
@@ -88,6 +89,103 @@ async fn what_was_erased_is_nowhere_and_money_stays() -> Result<()> {
         ensure!(output.status.code() == Some(2) && said.contains(told), "{arguments:?}: {said}");
     }
     stack.stop()
+}
+
+/// Tables that hold what is personal, each with the columns where a user's value or click may stand.
+const PERSONAL: &[(&str, &[(&str, &str)])] = &[
+    ("clicks", &[("click_id", "String"), ("sub1", "String")]),
+    ("postbacks", &[("click_id", "String"), ("parameters", "Array(Tuple(String, String))")]),
+    ("conversions", &[("click_id", "String"), ("sub1", "String")]),
+    ("conversions_latest", &[("click_id", "String"), ("sub1", "String")]),
+    ("deliveries", &[("click_id", "String")]),
+    ("refused", &[("parameters", "Array(Tuple(String, String))")]),
+];
+
+/// A part that was replaced is kept for no longer: what the documents promise.
+const OLD_PARTS_SECONDS: u64 = 480;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_forgets_too() -> Result<()> {
+    let Some(mut stack) = Stack::local().await? else { return Ok(()) };
+    // Uncompressed, so that a look at the files can find what is in them.
+    for (table, columns) in PERSONAL {
+        for (column, kind) in *columns {
+            let change = format!("ALTER TABLE {table} MODIFY COLUMN {column} {kind} CODEC(NONE)");
+            stack.execute(&change).await?;
+        }
+    }
+    let path = stack.postback_path("brain-games")?;
+    let click = stack.click(OFFER, PUBLISHER, &format!("?sub1={USER}")).await?;
+    let event = format!("cnv_event_id=Install&gk_click_id={click}&idfa={USER}");
+    ensure!(stack.postback(&path, &event).await?.status == 200);
+    stack.decided(&click, 1).await?;
+    let wrong = format!("{path}x&cnv_event_id=Install&note={USER}");
+    ensure!(stack.postback(&wrong, "a=b").await?.status == 403);
+    stack
+        .execute(&format!(
+            "INSERT INTO deliveries (delivery_id, attempt, created_at, click_id) VALUES ('d', 1, now(), '{click}')"
+        ))
+        .await?;
+    // The test could not fail if the values could not be found in the first place.
+    for (table, _) in PERSONAL {
+        stack
+            .eventually(&format!("the value in the files of {table}"), || async {
+                let folder = folder_of(&stack, table).await?;
+                Ok((!files_with(&folder, &[USER, &click])?.is_empty()).then_some(()))
+            })
+            .await?;
+    }
+
+    stack.gokart_json(&[&["erase", "--sub1", USER], &WHO[..]].concat())?;
+    let stated = stack
+        .sql("SELECT value FROM system.merge_tree_settings WHERE name = 'old_parts_lifetime'", &[])
+        .await?;
+    let seconds: u64 = stated[0]["value"].as_str().unwrap_or_default().parse()?;
+    ensure!(seconds <= OLD_PARTS_SECONDS, "{stated:?}");
+    // Eight minutes, in short.
+    for (table, _) in PERSONAL {
+        let change = format!("ALTER TABLE {table} MODIFY SETTING old_parts_lifetime = 1");
+        stack.execute(&change).await?;
+    }
+    let data = stack.data().join("clickhouse");
+    stack
+        .eventually("files without the value", || async {
+            Ok(files_with(&data, &[USER, &click])?.is_empty().then_some(()))
+        })
+        .await?;
+    stack.stop()
+}
+
+/// Where ClickHouse keeps the parts of a table.
+async fn folder_of(stack: &Stack, table: &str) -> Result<PathBuf> {
+    let rows = stack
+        .sql(
+            "SELECT data_paths[1] AS path FROM system.tables WHERE database = 'gokart' AND name = {table:String}",
+            &[("table", table)],
+        )
+        .await?;
+    Ok(PathBuf::from(rows[0]["path"].as_str().unwrap_or_default()))
+}
+
+/// The files below a folder that hold one of some texts. Files come and go meanwhile.
+fn files_with(folder: &Path, texts: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(found) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, texts)?);
+        } else if let Ok(bytes) = std::fs::read(&path)
+            && texts.iter().any(|text| holds(&bytes, text.as_bytes()))
+        {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 /// What statements and reports are made of.

@@ -185,10 +185,7 @@ struct Asking {
 
 impl Asking {
     async fn answer(&self, path: &str) -> Result<Answer> {
-        let request = Request::get(format!("/api/v1/{path}"))
-            .header("authorization", format!("Bearer {}", self.admin_token))
-            .body(String::new())?;
-        http::send(self.stack.admin, "localhost", request).await
+        self.stack.ask(path).await
     }
 
     async fn json(&self, path: &str) -> Result<Value> {

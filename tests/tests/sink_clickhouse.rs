@@ -49,6 +49,8 @@ async fn all_parts(server: &Server, directory: &Path) -> Result<()> {
     rows_that_are_refused_become_dead_letters(server, directory).await?;
     what_nobody_can_explain_is_the_row_only_if_others_are_taken(server, directory).await?;
     a_set_up_that_is_wrong_is_waited_out(server, directory).await?;
+    many_parts_and_many_months_are_no_end(server, directory).await?;
+    the_cluster_form_is_what_the_engine_can_parse(server).await?;
     crashes_and_lost_answers_repeat_nothing(server, directory).await?;
     sinks_that_come_and_go_lose_nothing(server).await?;
     a_newer_record_stops_the_sink(server, directory).await
@@ -228,6 +230,63 @@ async fn what_nobody_can_explain_is_the_row_only_if_others_are_taken(
     execute(&client, "ALTER TABLE clicks DROP CONSTRAINT odd").await?;
     eventually(&client, "SELECT count() FROM clicks", "4").await?;
     sink.stop().await
+}
+
+/// ClickHouse with too many parts is waited for, and rows of more months than ClickHouse takes by
+/// default in one insert (100) are taken.
+async fn many_parts_and_many_months_are_no_end(server: &Server, directory: &Path) -> Result<()> {
+    const MONTHS: i64 = 130;
+    const MONTH_MS: i64 = 31 * 86_400_000;
+    let config = server.database("crowded");
+    migrate(&config).await?;
+    let client = insert_client(&config);
+    let log = open_log(&directory.join("crowded"))?;
+    let clicks: Vec<_> = (0..MONTHS)
+        .map(|n| {
+            let mut click = click(n.unsigned_abs(), "good");
+            click.clicked_at = RECEIVED_AT.plus_ms(-n * MONTH_MS);
+            codec::encode(&click)
+        })
+        .collect();
+    append(&log, Topic::Clicks, 0, &clicks).await?;
+    let sink = Sink::start(&config, &log);
+    let months = "SELECT count(), uniqExact(toYYYYMM(clicked_at)) FROM clicks";
+    eventually(&client, months, &format!("{MONTHS}\t{MONTHS}")).await?;
+
+    let limit = |parts: u32| {
+        format!(
+            "ALTER TABLE clicks MODIFY SETTING parts_to_delay_insert = {parts}, parts_to_throw_insert = {parts}"
+        )
+    };
+    execute(&client, &limit(1)).await?;
+    append(&log, Topic::Clicks, 0, &[codec::encode(&click(1_000, "good"))]).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    check(&client, "SELECT count() FROM clicks", &MONTHS.to_string()).await?;
+    execute(&client, &limit(3_000)).await?;
+    eventually(&client, "SELECT count() FROM clicks", &(MONTHS + 1).to_string()).await?;
+    check(&client, "SELECT count() FROM dead_letters", "0").await?;
+    sink.stop().await
+}
+
+/// No cluster is at hand for tests, but its statements go through the same engine's parser.
+async fn the_cluster_form_is_what_the_engine_can_parse(server: &Server) -> Result<()> {
+    let client = insert_client(&server.database("default"));
+    for file in schemas::sql::FILES.iter().chain([&schemas::sql::MIGRATIONS]) {
+        for statement in sink::ddl::statements(file.text, Some("main")) {
+            let formatted: String = client
+                .query("SELECT formatQuerySingleLine(?)")
+                .bind(&statement)
+                .fetch_one()
+                .await
+                .with_context(|| format!("{}: {statement}", file.name))?;
+            ensure!(formatted.contains("ON CLUSTER main"), "{}: {formatted}", file.name);
+            let replicated = formatted.contains("ENGINE = Replicated");
+            ensure!(replicated == statement.contains("TABLE IF NOT EXISTS"), "{formatted}");
+        }
+    }
+    let broken = client.query("SELECT formatQuerySingleLine('CREATE TABLE x ON CLUSTER')");
+    ensure!(broken.fetch_one::<String>().await.is_err(), "the parser takes anything");
+    Ok(())
 }
 
 /// A table that is away, and one that lost a column, keep the sink waiting and nothing else.

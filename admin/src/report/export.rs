@@ -10,7 +10,6 @@ use super::filter::Scope;
 use super::format::{Format, Writer};
 use super::period::Period;
 use super::rows::Kind;
-use crate::config::EXPORT_STALL;
 use crate::error::Error;
 use crate::warehouse::{Question, Warehouse};
 use bytes::Bytes;
@@ -24,6 +23,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Pieces on the way to a slow reader.
@@ -153,16 +153,16 @@ struct Gone;
 impl Work {
     async fn run(mut self, started: Started) {
         let mut out = Out { started: Some(started), waiting: self.writer.begin() };
-        let sender = self.sender.clone();
+        let (sender, stall) = (self.sender.clone(), self.warehouse.stall());
         match self.write(&mut out).await {
             Ok(Ok(())) => {
-                let _ = out.flush(&sender).await;
+                let _ = out.flush(&sender, stall).await;
             }
             Ok(Err(Gone)) => {
                 tracing::debug!("whoever asked for rows has gone, or takes none");
                 // Breaks the answer off for one that only slept.
                 let broken = sender.send(Err(io::ErrorKind::TimedOut.into()));
-                let _ = tokio::time::timeout(EXPORT_STALL, broken).await;
+                let _ = tokio::time::timeout(stall, broken).await;
             }
             Err(error) => match out.started.take() {
                 Some(started) => {
@@ -178,13 +178,15 @@ impl Work {
 
     async fn write(&mut self, out: &mut Out) -> Result<Result<(), Gone>, Error> {
         let unreadable = |error: super::cells::Unreadable| Error::Internal(error.to_string());
+        let stall = self.warehouse.stall();
         for question in std::mem::take(&mut self.questions) {
             let mut decoder = Decoder::new(self.kind.forms());
             let mut pieces = self.warehouse.pieces(question)?;
             while let Some(piece) = self.warehouse.next_piece(&mut pieces).await? {
                 let rows = decoder.take(&piece).map_err(unreadable)?;
                 out.waiting.extend(self.writer.rows(rows)?);
-                if out.waiting.len() >= PIECE_BYTES && out.flush(&self.sender).await.is_err() {
+                if out.waiting.len() >= PIECE_BYTES && out.flush(&self.sender, stall).await.is_err()
+                {
                     return Ok(Err(Gone));
                 }
             }
@@ -196,12 +198,16 @@ impl Work {
 }
 
 impl Out {
-    async fn flush(&mut self, sender: &mpsc::Sender<io::Result<Bytes>>) -> Result<(), Gone> {
+    async fn flush(
+        &mut self,
+        sender: &mpsc::Sender<io::Result<Bytes>>,
+        stall: Duration,
+    ) -> Result<(), Gone> {
         let bytes = Bytes::from(std::mem::take(&mut self.waiting));
         match self.started.take() {
             Some(started) => started.send(Ok(bytes)).map_err(|_| Gone),
             // A reader that takes nothing for so long gives its place back.
-            None => match tokio::time::timeout(EXPORT_STALL, sender.send(Ok(bytes))).await {
+            None => match tokio::time::timeout(stall, sender.send(Ok(bytes))).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) | Err(_) => Err(Gone),
             },

@@ -240,6 +240,37 @@ pub async fn funnel(
     })
 }
 
+/// What is asked about the conversions that meet `conditions`, with days of the column `time`.
+///
+/// A one-time event has one conversion a click, so only repeatable ones need their users told
+/// apart, which costs far more than counting and is asked for by itself. The rows are grouped by
+/// one column that holds all that is told apart (`funnel_key`: status, whether the level is met,
+/// currency, currency of the sale, unit, event); its few values are taken apart afterwards.
+#[must_use]
+pub fn statement(repeatable: bool, by: &[By], time: &str, conditions: &str) -> String {
+    let reached = if repeatable { "toUInt64(0)" } else { "sumIf(rows, key[2] = '1')" };
+    format!(
+        "SELECT value, key[6] AS event, key[3] AS currency, key[5] AS unit, \
+         key[4] AS sale_currency, {reached} AS reached, \
+         sumIf(rows, key[1] = 'Pending') AS pending, \
+         sumIf(rows, key[1] = 'Success') AS success, \
+         sumIf(rows, key[1] = 'Rejected') AS rejected, \
+         toString(sumIf(g.revenue, key[1] = 'Success')) AS revenue, \
+         toString(sumIf(g.payout, key[1] = 'Success')) AS payout, \
+         toString(sumIf(g.reward, key[1] = 'Success')) AS reward, \
+         sumIf(g.sales, key[1] = 'Success') AS sales, \
+         toString(sumIf(g.sale, key[1] = 'Success')) AS sale \
+         FROM (SELECT {} AS value, splitByChar('\n', toString(funnel_key), 6) AS key, \
+         count() AS rows, sum(c.revenue) AS revenue, sum(c.payout) AS payout, \
+         sum(c.reward) AS reward, count(c.sale_amount) AS sales, \
+         ifNull(sum(c.sale_amount), 0) AS sale \
+         FROM {} AS c WHERE {conditions} GROUP BY value, funnel_key) AS g \
+         GROUP BY value, event, currency, unit, sale_currency",
+        values_sql(by, time),
+        View::Conversions.name(),
+    )
+}
+
 /// The questions to ClickHouse.
 struct Asking<'a> {
     catalog: &'a Catalog,
@@ -276,26 +307,8 @@ impl Asking<'_> {
         ))
     }
 
-    /// A one-time event has one conversion a click, so only repeatable ones need their users told
-    /// apart, which costs far more than counting and is asked for by [`Asking::users`].
     fn events(&self, repeatable: bool) -> Result<Question, Error> {
-        let reached =
-            if repeatable { "toUInt64(0)".to_owned() } else { format!("countIf({REACHED})") };
-        self.question(format!(
-            "SELECT {} AS value, toString(event_id) AS event, toString(c.currency) AS currency, \
-             toString(reward_unit) AS unit, toString(c.sale_currency) AS sale_currency, \
-             {reached} AS reached, countIf(status = 'Pending') AS pending, \
-             countIf(status = 'Success') AS success, countIf(status = 'Rejected') AS rejected, \
-             toString(sumIf(c.revenue, status = 'Success')) AS revenue, \
-             toString(sumIf(c.payout, status = 'Success')) AS payout, \
-             toString(sumIf(c.reward, status = 'Success')) AS reward, \
-             countIf(status = 'Success' AND isNotNull(c.sale_amount)) AS sales, \
-             toString(sumIf(ifNull(c.sale_amount, 0), status = 'Success')) AS sale \
-             FROM {} AS c WHERE {} GROUP BY value, event, currency, unit, sale_currency",
-            self.values(),
-            View::Conversions.name(),
-            self.conditions(),
-        ))
+        self.question(statement(repeatable, &self.wanted.by, self.time(), &self.conditions()))
     }
 
     fn users(&self) -> Result<Question, Error> {

@@ -7,6 +7,8 @@ mod log;
 mod outgoing;
 mod processor;
 mod recovery;
+mod reports;
+mod sink;
 
 use crate::context::Context;
 use crate::results::Line;
@@ -29,6 +31,8 @@ pub const ALL: &[Area] = &[
         about: "a processor with millions of clicks that is killed, and a fresh one that takes over",
     },
     Area { name: "loadtest", about: "what the load tool reports, and what it costs" },
+    Area { name: "reports", about: "every report over ten million conversions, over HTTP" },
+    Area { name: "sink", about: "rows into ClickHouse against ClickHouse reading its own files" },
 ];
 
 /// Measures one area.
@@ -45,6 +49,8 @@ pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
         "log" => log::measure(context).await,
         "recovery" => recovery::measure(context).await,
         "loadtest" => loadtest::measure(context).await,
+        "reports" => reports::measure(context).await,
+        "sink" => sink::measure(context).await,
         other => bail!("no module measures {other:?}"),
     }
 }

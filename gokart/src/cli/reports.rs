@@ -405,6 +405,7 @@ pub enum ExportKind {
     Conversions,
     Postbacks,
     Refused,
+    Deliveries,
 }
 
 impl ExportKind {
@@ -414,6 +415,7 @@ impl ExportKind {
             Self::Conversions => "conversions",
             Self::Postbacks => "postbacks",
             Self::Refused => "refused",
+            Self::Deliveries => "deliveries",
         }
     }
 }
@@ -455,7 +457,7 @@ pub struct Export {
     /// Conversions only: Pending, Success or Rejected.
     #[arg(long, env = "GOKART_STATUS", value_name = "STATUS")]
     pub status: Option<String>,
-    /// Postbacks only: accepted, duplicate, rejected, waiting or ignored.
+    /// Postbacks: accepted, duplicate, rejected, waiting or ignored; deliveries: e.g. delivered.
     #[arg(long, env = "GOKART_OUTCOME", value_name = "OUTCOME")]
     pub outcome: Option<String>,
     /// Only with this reason, e.g. CAP_REACHED.

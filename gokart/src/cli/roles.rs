@@ -280,6 +280,14 @@ pub struct AdminSettings {
     #[arg(long, env = "GOKART_QUERY_TIMEOUT", value_name = "TIME", default_value = "30s",
         value_parser = parse::duration)]
     pub query_timeout: Duration,
+    /// Memory that one query of a report may take in ClickHouse.
+    #[arg(long, env = "GOKART_QUERY_MEMORY", value_name = "SIZE", default_value = "1GiB",
+        value_parser = parse::bytes)]
+    pub query_memory: u64,
+    /// How long the reader of an export may take nothing before it is cut off.
+    #[arg(long, env = "GOKART_READER_STALL", value_name = "TIME", default_value = "60s",
+        value_parser = parse::duration)]
+    pub reader_stall: Duration,
 }
 
 #[derive(Debug, Clone, Args)]

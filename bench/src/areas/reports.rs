@@ -1,0 +1,227 @@
+//! Every report over two months of traffic (ten million conversions of one root offer, a hundred
+//! million clicks), asked over HTTP as people ask; the funnel beside a bare count of the same rows;
+//! and the memory of the largest exports.
+
+use crate::context::Context;
+use crate::history::load::KEEP_FREE_BYTES;
+use crate::history::{BEGIN_MS, CLICKS, END_MS, History, ROOT};
+use crate::installation::Installation;
+use crate::results::{Line, Series, Target};
+use anyhow::{Result, ensure};
+use std::time::Instant;
+
+const SEED: u64 = 20_261_101;
+const FUNNEL_TARGET: Target = Target::RatioAtMost(1.5);
+/// An export may need no more memory for all rows than for a part of them.
+const MEMORY_TARGET: Target = Target::RatioAtMost(1.25);
+
+/// Each report as it is asked for, and what to call it.
+const REPORTS: &[(&str, &str)] = &[
+    ("funnel, root offer and clones", "report/funnel?offer=star-miner&clones=true"),
+    ("funnel, one offer", "report/funnel?offer=star-miner-3"),
+    (
+        "funnel, one offer, by publisher and day",
+        "report/funnel?offer=star-miner-3&by=publisher,day",
+    ),
+    ("funnel, one offer, with times", "report/funnel?offer=star-miner-3&times=true"),
+    ("cohorts, one offer", "report/cohorts?offer=star-miner-3"),
+    ("time to convert, one offer", "report/time-to-convert?offer=star-miner-3"),
+    ("time to convert", "report/time-to-convert?tenant=bench"),
+    ("rejections", "report/rejections?tenant=bench"),
+    ("on hold", "report/on-hold?tenant=bench"),
+    ("performance, a week", "report/performance?from=2026-10-01&to=2026-10-07"),
+    ("performance", "report/performance?tenant=bench"),
+    ("silence", "report/silence?tenant=bench"),
+    ("caps", "report/caps?tenant=bench"),
+    ("statement", "report/statement?publisher=pub-3&month=2026-10"),
+    ("invoice", "report/invoice?advertiser=adv-0&month=2026-10"),
+    ("margin", "report/margin?tenant=bench&month=2026-10"),
+    ("newest 100 conversions, one offer", "report/conversions?offer=star-miner-3&limit=100"),
+    ("newest 100 postbacks", "report/postbacks?limit=100"),
+    (
+        "newest 100 clicks, one offer, a day",
+        "report/clicks?offer=star-miner-3&from=2026-10-31&limit=100",
+    ),
+    ("refused credentials", "refused?limit=100"),
+];
+/// The same export of a week and of everything.
+const EXPORTS: [&str; 2] = [
+    "export/conversions?format=parquet&from=2026-10-05&to=2026-10-11",
+    "export/conversions?format=parquet",
+];
+
+const RECONCILIATION: &str = "report/reconciliation?advertiser=adv-3&from=2026-10-05&to=2026-10-11";
+
+pub async fn measure(context: &Context) -> Result<Vec<Line>> {
+    let history = History::new(SEED, context.sized(CLICKS));
+    let installation = Installation::start(context.scratch(), &history.documents()).await?;
+    let client = installation.client()?;
+    let began = Instant::now();
+    let progress = |steps| context.progress("rows", steps);
+    history.load(&client, context.scratch(), KEEP_FREE_BYTES, progress).await?;
+    let loaded = began.elapsed().as_secs();
+    let size = installation.size(&client).await?;
+    let note = format!("{} to {}: {size}; made in {loaded} s", day(BEGIN_MS), day(END_MS - 1));
+
+    let mut lines = vec![funnel(context, &installation, "as written", note.clone()).await?];
+    for month in ["202609", "202610"] {
+        let merge = format!("OPTIMIZE TABLE conversions_latest PARTITION {month} FINAL");
+        client.query(&merge).with_setting("max_execution_time", "300").execute().await?;
+    }
+    lines.push(funnel(context, &installation, "merged", note.clone()).await?);
+    for (what, path) in REPORTS {
+        lines.push(latency(context, &installation, what, path, None).await?);
+    }
+    let theirs = theirs(&installation).await?;
+    lines.push(
+        latency(context, &installation, "reconciliation, a week", RECONCILIATION, Some(&theirs))
+            .await?,
+    );
+    lines.extend(exports(context, &installation).await?);
+    installation.stop()?;
+    Ok(lines)
+}
+
+/// The standard funnel, as the report asks ClickHouse, against counting the same rows.
+async fn funnel(
+    context: &Context,
+    installation: &Installation,
+    state: &str,
+    note: String,
+) -> Result<Line> {
+    let client = installation.client()?;
+    let parts: u64 = client
+        .query(
+            "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() \
+             AND table = 'conversions_latest'",
+        )
+        .fetch_one()
+        .await?;
+    let scope = format!("root_offer_id = '{ROOT}' AND NOT test");
+    let ours = admin::report::funnel::statement(false, &[], "received_at", &scope);
+    let baseline = format!(
+        "SELECT offer_id, event_id, count() FROM conversions_current WHERE {scope} \
+         GROUP BY offer_id, event_id"
+    );
+    let rows: u64 = client
+        .query(&format!("SELECT count() FROM conversions_current WHERE {scope}"))
+        .fetch_one()
+        .await?;
+    let statements = [ours, baseline];
+    let sides = ["funnel's statement", "count() GROUP BY offer, event"];
+    let series = context
+        .interleave(&format!("funnel, {state}"), sides, async |side, _| {
+            let began = Instant::now();
+            let mut answer = client.query(&statements[side]).fetch_bytes("JSONEachRow")?;
+            let bytes = answer.collect().await?.len();
+            ensure!(bytes > 0, "an empty answer");
+            Ok(began.elapsed().as_secs_f64())
+        })
+        .await?;
+    let p95 = series
+        .iter()
+        .map(|it| format!("{:.3} s ({})", crate::measure::quantile(&it.values, 0.95), it.name))
+        .collect::<Vec<_>>()
+        .join(", ");
+    Ok(Line {
+        what: format!("the funnel's conversions, {state}"),
+        unit: "s".into(),
+        series: series.into(),
+        target: Some(FUNNEL_TARGET),
+        notes: vec![
+            note,
+            format!(
+                "{rows} conversions of one root offer and its clones; {parts} parts; p95 {p95}"
+            ),
+        ],
+    })
+}
+
+async fn latency(
+    context: &Context,
+    installation: &Installation,
+    what: &str,
+    path: &str,
+    body: Option<&str>,
+) -> Result<Line> {
+    let [series] = context
+        .interleave(what, ["over HTTP"], async |_, _| {
+            let began = Instant::now();
+            installation.ask(path, body).await?;
+            Ok(began.elapsed().as_secs_f64())
+        })
+        .await?;
+    let p95 = crate::measure::quantile(&series.values, 0.95);
+    Ok(Line {
+        what: what.to_owned(),
+        unit: "s".into(),
+        series: vec![series],
+        target: None,
+        notes: vec![format!("p95 {p95:.2} s: {path}")],
+    })
+}
+
+/// What the advertiser counted: what we have of a week, a hundredth of it missing.
+async fn theirs(installation: &Installation) -> Result<String> {
+    let client = installation.client()?;
+    let mut rows = client
+        .query(
+            "SELECT click_id, toString(event_id) AS event_id, toString(revenue) AS revenue, \
+             toString(currency) AS currency FROM conversions_current \
+             WHERE advertiser_id = 'adv-3' AND toDate(received_at) >= '2026-10-05' \
+             AND toDate(received_at) <= '2026-10-11' AND cityHash64(conversion_id) % 100 > 0 \
+             LIMIT 400000",
+        )
+        .fetch_bytes("CSVWithNames")?;
+    Ok(String::from_utf8(rows.collect().await?.to_vec())?)
+}
+
+async fn exports(context: &Context, installation: &Installation) -> Result<Vec<Line>> {
+    let mut peak = [const { Vec::new() }; 2];
+    let mut rate = [const { Vec::new() }; 2];
+    let mut rows = [0; 2];
+    for _ in 0..context.runs() {
+        for (side, path) in EXPORTS.into_iter().enumerate().rev() {
+            installation.forget_peak()?;
+            let began = Instant::now();
+            rows[side] = installation.drain(path).await?;
+            rate[side].push(rows[side] as f64 / began.elapsed().as_secs_f64());
+            peak[side].push(installation.peak_resident_bytes()? as f64 / f64::from(1 << 20));
+        }
+    }
+    let names = ["everything", "a week"];
+    let both = |values: [Vec<f64>; 2]| -> Vec<Series> {
+        let [week, all] = values;
+        names
+            .into_iter()
+            .zip([all, week])
+            .map(|(name, values)| Series { name: name.to_owned(), values })
+            .collect()
+    };
+    let notes = vec![format!(
+        "conversions as Parquet, read as fast as they come: {} and {} rows",
+        rows[1], rows[0]
+    )];
+    Ok(vec![
+        Line {
+            what: "export: peak memory of gokart".into(),
+            unit: "MiB".into(),
+            series: both(peak),
+            target: Some(MEMORY_TARGET),
+            notes: notes.clone(),
+        },
+        Line {
+            what: "export".into(),
+            unit: "rows/s".into(),
+            series: both(rate),
+            target: None,
+            notes,
+        },
+    ])
+}
+
+fn day(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms)
+        .map(|at| at.strftime("%Y-%m-%d").to_string())
+        .unwrap_or_default()
+}
