@@ -202,6 +202,13 @@ impl Warehouse {
                 message: format!("ClickHouse at {} does not let us in", self.url),
                 hint: Some("look at --clickhouse-user and --clickhouse-token-file of admin".into()),
             },
+            // SETTING_CONSTRAINT_VIOLATION
+            Some(452) => Error::Unavailable {
+                message: format!("ClickHouse at {} does not allow a query so much", self.url),
+                hint: Some(
+                    "lower --query-timeout or --query-memory of admin to what it allows".into(),
+                ),
+            },
             Some(_) => Error::Internal(format!("ClickHouse: {text}")),
             None => Error::Unavailable {
                 message: format!("ClickHouse at {} cannot be asked now: {text}", self.url),

@@ -498,11 +498,17 @@ async fn statements(asking: &Asking, history: &mut History) -> Result<()> {
     reversal["status"] = json!("Rejected");
     reversal["reason"] = json!("ADVERTISER_REJECTED");
     reversal["decided_at"] = json!(START + 140 * DAY_MS);
+    // And one that was refused when it came, and put back for decision in March.
+    let mut repaired = one_with(&history.revisions, "Success")?;
+    repaired["conversion_id"] = json!(format!("{}r", text(&repaired, "conversion_id")));
+    repaired["revision"] = json!(1);
+    repaired["flags"] = json!(["REDECIDED"]);
+    repaired["decided_at"] = json!(START + 140 * DAY_MS);
     let mut before = Vec::new();
     for month in &MONTHS[..5] {
         before.push(asking.json(&path(month, "&detail=true")).await?);
     }
-    asking.insert("conversions", &[reversal.clone()]).await?;
+    asking.insert("conversions", &[reversal.clone(), repaired.clone()]).await?;
     history.revisions.push(reversal);
     for (month, before) in MONTHS.iter().zip(&before) {
         let after = asking.json(&path(month, "&detail=true")).await?;
@@ -515,7 +521,26 @@ async fn statements(asking: &Asking, history: &mut History) -> Result<()> {
         .flatten()
         .any(|row| row["line"] == "adjustment" && row["quantity"].as_i64() < Some(0));
     ensure!(taken_back, "{march}");
+    let received =
+        jiff::Timestamp::from_millisecond(repaired["received_at"].as_i64().unwrap_or(0))?;
+    let month = received.to_zoned(zone).strftime("%Y-%m").to_string();
+    let march = asking.json(&path("2027-03", "&detail=true")).await?;
+    let line = march["rows"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|row| row["conversion_id"] == repaired["conversion_id"])
+        .with_context(|| format!("what was put back is not in {march}"))?;
+    ensure!(line["line"] == "adjustment" && line["of_month"] == month, "{line}, not of {month}");
+    ensure!(line["quantity"] == 1, "{line}");
+    history.revisions.push(repaired);
     Ok(())
+}
+
+/// A revision with this status, of no test.
+fn one_with(revisions: &[Value], status: &str) -> Result<Value> {
+    let found = revisions.iter().find(|row| row["status"] == status && row["test"] == false);
+    found.cloned().with_context(|| format!("nothing is {status}"))
 }
 
 /// What a month's decisions changed of what counts, from all revisions.

@@ -3,7 +3,8 @@
 //!
 //! A conversion counts in the period in which it was decided to be a Success. What is decided later
 //! (a reversal, an approval by hand, a changed amount) is an adjustment in the period in which
-//! *that* was decided, with the month it corrects beside it. So a period that is over never
+//! *that* was decided, with the month it corrects beside it; and so is a postback that was refused
+//! in an earlier month and put back for decision (`REDECIDED`). So a period that is over never
 //! changes: it is made of revisions with their `decided_at` in it, and no revision is ever added to
 //! the past. Tests never count.
 
@@ -199,7 +200,9 @@ fn sql(scope: &Scope, by_publisher: bool, detail: bool) -> String {
          lagInFrame(r.revenue) OVER before AS owed_before, \
          lagInFrame(r.payout) OVER before AS paid_before, \
          minIf(revision, status = 'Success') OVER whole AS first_revision, \
-         minIf(decided_at, status = 'Success') OVER whole AS first_at \
+         minIf(decided_at, status = 'Success') OVER whole AS first_at, \
+         argMinIf(has(flags, 'REDECIDED'), revision, status = 'Success') OVER whole AS repaired, \
+         received_at \
          FROM {view} AS r WHERE {rows} \
          AND received_at < fromUnixTimestamp64Milli({{to:Int64}}, 'UTC') AND conversion_id IN \
          (SELECT conversion_id FROM {view} WHERE {decided}) \
@@ -209,8 +212,11 @@ fn sql(scope: &Scope, by_publisher: bool, detail: bool) -> String {
          ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
     );
     let lines = format!(
-        "SELECT if(revision = first_revision, 'conversion', 'adjustment') AS line, \
-         formatDateTime(first_at, '%Y-%m', {{tz:String}}) AS of_month, offer, event, publisher, \
+        "SELECT formatDateTime(first_at, '%Y-%m', {{tz:String}}) AS counted_in, \
+         formatDateTime(received_at, '%Y-%m', {{tz:String}}) AS received_in, \
+         if(repaired, least(received_in, counted_in), counted_in) AS of_month, \
+         if(revision = first_revision AND of_month = counted_in, 'conversion', 'adjustment') \
+         AS line, offer, event, publisher, \
          decided_at, conversion_id, revision, why, \
          arrayJoin(arrayFilter(half -> half.1 != 0, \
          [(-counted, money_before, -owed_before, -paid_before), (counts, money, owed, paid)])) \
