@@ -54,7 +54,7 @@ impl Installation {
             ("--warehouse-memory", ENGINE_MEMORY.to_owned()),
             ("--query-timeout", QUERY_TIMEOUT.to_owned()),
             // The rows are of fixed days, whenever this runs.
-            ("--table-retention", "clicks=36500d,postbacks=36500d".to_owned()),
+            ("--table-retention", "clicks=forever,postbacks=forever".to_owned()),
         ];
         let arguments: Vec<String> = std::iter::once("up".to_owned())
             .chain(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]))

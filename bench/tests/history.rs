@@ -3,6 +3,7 @@
 //! gives the same rows, and the reports make sense of them.
 
 use anyhow::{Result, ensure};
+use bench::context::Context;
 use bench::history::{CLICKS, EVENTS, History, ROOT, publisher};
 use bench::installation::Installation;
 use clickhouse::Client;
@@ -47,6 +48,23 @@ async fn a_history_is_as_the_sink_would_have_written_it() -> Result<()> {
         serde_json::from_slice(&installation.ask(&path, None).await?)?;
     ensure!(statement["rows"].as_array().is_some_and(|it| it.len() > 2), "{statement}");
     installation.stop()
+}
+
+/// The whole area, so that `make bench` does not end after ten minutes of making rows. Its numbers
+/// mean nothing here.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_report_and_export_can_be_measured() -> Result<()> {
+    if engine_library().is_none() {
+        return Ok(());
+    }
+    let context = Context::new("reports", 1, CLICKS / SMALL)?;
+    let lines = bench::areas::measure("reports", &context).await?;
+    ensure!(lines.len() > 20, "{} lines", lines.len());
+    for line in &lines {
+        let values = line.series.iter().flat_map(|it| &it.values);
+        ensure!(values.clone().count() > 0 && values.clone().all(|it| *it > 0.0), "{}", line.what);
+    }
+    Ok(())
 }
 
 /// Every column that the sink fills, and no other.

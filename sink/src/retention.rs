@@ -8,8 +8,12 @@ use schemas::sql::{KEEPING, Keeping};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Longest retention in days.
-const DAYS_MAX: u32 = 36_500;
+/// Longest retention in days. ClickHouse counts the end of a row's life in 32 bits of seconds, to
+/// February 2106: a longer one would wrap around, and rows would go at once.
+const DAYS_MAX: u32 = 14_600;
+/// Until when rows may be written, in days since 1970: the end of 2060.
+const LAST_DAY: u32 = 33_237;
+const _: () = assert!((LAST_DAY + DAYS_MAX) as u64 * 86_400 < u32::MAX as u64);
 
 /// Days for each name in [`KEEPING`]; `None`: for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +129,7 @@ mod tests {
             ("clicks", "write TABLE=400d"),
             ("clicks=30", "not a number of days"),
             ("clicks=0d", "not between 1d"),
+            ("clicks=36500d", "and 14600d"),
             ("clicks=-1d", "not a number"),
             ("clicks=99999999999d", "not a number"),
             ("click=30d", "is not one of clicks"),

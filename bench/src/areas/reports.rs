@@ -58,7 +58,8 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     let client = installation.client()?;
     let began = Instant::now();
     let progress = |steps| context.progress("rows", steps);
-    history.load(&client, context.scratch(), KEEP_FREE_BYTES, progress).await?;
+    let keep_free = context.sized(KEEP_FREE_BYTES);
+    history.load(&client, context.scratch(), keep_free, progress).await?;
     let loaded = began.elapsed().as_secs();
     let size = installation.size(&client).await?;
     let note = format!("{} to {}: {size}; made in {loaded} s", day(BEGIN_MS), day(END_MS - 1));
