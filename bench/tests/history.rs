@@ -159,7 +159,7 @@ async fn relations(client: &Client, history: &History, counts: &[u64]) -> Result
         let found = number(sql).await?;
         ensure!(found == 0, "{found} conversions {what}");
     }
-    let repeated = number("SELECT count() - uniqExact(click_id) FROM clicks").await?;
+    let repeated = number("SELECT toUInt64(count() - uniqExact(click_id)) FROM clicks").await?;
     ensure!(repeated > 0, "no row is there twice");
     Ok(())
 }

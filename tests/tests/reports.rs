@@ -179,7 +179,6 @@ fn documents(histories: &[History]) -> String {
 /// The installation, asked as people's programs ask it.
 struct Asking {
     stack: Stack,
-    admin_token: String,
     write_token: String,
 }
 
@@ -499,7 +498,8 @@ async fn statements(asking: &Asking, history: &mut History) -> Result<()> {
     reversal["reason"] = json!("ADVERTISER_REJECTED");
     reversal["decided_at"] = json!(START + 140 * DAY_MS);
     // And one that was refused when it came, and put back for decision in March.
-    let mut repaired = one_with(&history.revisions, "Success")?;
+    let paid = |row: &&Value| row["status"] == "Success" && row["test"] == false;
+    let mut repaired = history.revisions.iter().find(paid).context("nothing is paid")?.clone();
     repaired["conversion_id"] = json!(format!("{}r", text(&repaired, "conversion_id")));
     repaired["revision"] = json!(1);
     repaired["flags"] = json!(["REDECIDED"]);
@@ -535,12 +535,6 @@ async fn statements(asking: &Asking, history: &mut History) -> Result<()> {
     ensure!(line["quantity"] == 1, "{line}");
     history.revisions.push(repaired);
     Ok(())
-}
-
-/// A revision with this status, of no test.
-fn one_with(revisions: &[Value], status: &str) -> Result<Value> {
-    let found = revisions.iter().find(|row| row["status"] == status && row["test"] == false);
-    found.cloned().with_context(|| format!("nothing is {status}"))
 }
 
 /// What a month's decisions changed of what counts, from all revisions.
@@ -645,11 +639,9 @@ async fn reconciliation(asking: &Asking, history: &History) -> Result<()> {
     let _ = write!(file, "{}.999;Install;1;USD\r\n", offer);
     let last = file.lines().nth(3).context("too few")?.to_owned();
     file.push_str(&format!("{last}\r\n;;;\r\n;x;1;USD\r\n"));
-    let request = Request::post(format!(
-        "/api/v1/report/reconciliation?advertiser={offer}-adv&offer={offer}"
-    ))
-    .header("authorization", format!("Bearer {}", asking.admin_token))
-    .body(file)?;
+    let path = format!("report/reconciliation?advertiser={offer}-adv&offer={offer}");
+    let mut request = asking.stack.admin_request(&path)?.map(|_| file);
+    *request.method_mut() = hyper::Method::POST;
     let answer = http::send(asking.stack.admin, "localhost", request).await?;
     ensure!(answer.status == 200, "{answer:?}");
     let table = answer.json()?;
@@ -670,10 +662,8 @@ async fn the_numbers_agree() -> Result<()> {
     let seed = std::env::var("GOKART_REPORTS_SEED").ok().and_then(|it| it.parse().ok());
     let seed = seed.unwrap_or(SEED);
     println!("GOKART_REPORTS_SEED={seed}");
-    let token = |name: &str| {
-        Ok::<_, anyhow::Error>(std::fs::read_to_string(stack.data().join(name))?.trim().to_owned())
-    };
-    let (admin_token, write_token) = (token("admin.token")?, token("warehouse-write.token")?);
+    let token = std::fs::read_to_string(stack.data().join("warehouse-write.token"))?;
+    let write_token = token.trim().to_owned();
     let mut random = Random(seed);
     let cases = std::env::var("GOKART_REPORTS_CASES").ok().and_then(|it| it.parse().ok());
     let mut histories: Vec<History> =
@@ -681,7 +671,7 @@ async fn the_numbers_agree() -> Result<()> {
     let file = stack.data().join("cases.yaml");
     std::fs::write(&file, documents(&histories))?;
     stack.gokart(&["apply", &file.display().to_string()])?;
-    let mut asking = Asking { stack, admin_token, write_token };
+    let mut asking = Asking { stack, write_token };
     for history in &mut histories {
         asking.insert("clicks", &history.clicks).await?;
         asking.insert("conversions", &history.revisions).await?;

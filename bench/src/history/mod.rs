@@ -93,7 +93,6 @@ pub fn publisher(number: usize) -> String {
     format!("pub-{number}")
 }
 
-#[must_use]
 pub fn advertisers() -> impl Iterator<Item = String> {
     (0..ADVERTISERS).map(|number| format!("adv-{number}"))
 }
