@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use service::{Clock, Readiness, ServiceError, Shutdown};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const TOKEN: &str = "0123456789abcdef-token";
