@@ -29,11 +29,24 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
 ///
 /// When there is no such process.
 pub fn peak_resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+/// Resident memory of a process now, in bytes.
+///
+/// # Errors
+///
+/// When there is no such process.
+pub fn resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid} is gone"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
-    Ok(kib.parse::<u64>()? * 1024)
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.with_context(|| format!("no {name}"))?.parse::<u64>()? * 1024)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::counter::Counter;
-use crate::process::{cpu_seconds, peak_resident_bytes};
+use crate::process::{cpu_seconds, peak_resident_bytes, resident_bytes};
 use crate::results::{Line, Series, Target};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
@@ -155,6 +155,7 @@ async fn waiting(
     let pid = stack.process("sink")?.pid();
     let peak = peak_resident_bytes(pid)? as f64 / 1e6;
     let disk = bytes_below(&stack.role_data("sink"))?.saturating_sub(disk_before);
+    stored(stack).await?;
     stack.process("sink")?.kill()?;
     let before = healthy.count();
     source.decide(1, 1, |_| 0).await?;
@@ -162,7 +163,9 @@ async fn waiting(
     stack.start_role("sink").await?;
     healthy.until(before + 1, PATIENCE).await?;
     let restart = restarted.elapsed().as_secs_f64();
-    let resident = peak_resident_bytes(stack.process("sink")?.pid())? as f64 / 1e6;
+    let pid = stack.process("sink")?.pid();
+    let peak_after = peak_resident_bytes(pid)? as f64 / 1e6;
+    let resident = resident_bytes(pid)? as f64 / 1e6;
     let line = |what: &str, unit: &str, value: f64, note: &str| Line {
         what: format!("{what} with {count} deliveries waiting"),
         unit: unit.into(),
@@ -177,8 +180,9 @@ async fn waiting(
             count as f64 / taken,
             "while it stores them too",
         ),
-        line("greatest resident memory while they came in", "MB", peak, ""),
-        line("greatest resident memory after a restart", "MB", resident, ""),
+        line("greatest resident memory while they came in", "MB", peak, "with storing them"),
+        line("greatest resident memory after a restart", "MB", peak_after, ""),
+        line("resident memory once it delivers again", "MB", resident, ""),
         line("disk", "bytes/delivery", disk as f64 / count as f64, "the local copy of the state"),
         line(
             "from a start after kill -9 to a new delivery",
@@ -297,6 +301,21 @@ async fn queued(stack: &Stack) -> Result<u64> {
     let metrics = stack.metrics("sink").await?;
     let value = metrics.lines().find_map(|line| line.strip_prefix(QUEUED));
     Ok(value.and_then(|value| value.parse::<f64>().ok()).unwrap_or_default() as u64)
+}
+
+/// Waits until everything is in ClickHouse too, so that what is measured afterwards is what waits.
+async fn stored(stack: &Stack) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let metrics = stack.metrics("sink").await?;
+        let lags = metrics.lines().filter(|line| line.starts_with("gokart_sink_lag_records{"));
+        let lag: f64 = lags.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        if lag == 0.0 {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < PATIENCE, "{lag} records are not in ClickHouse");
+        tokio::time::sleep(POLL * 10).await;
+    }
 }
 
 fn bytes_below(directory: &Path) -> Result<u64> {
