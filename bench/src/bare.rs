@@ -5,6 +5,7 @@ pub mod copy;
 pub mod server;
 pub mod shell;
 
+use crate::work;
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use std::path::Path;
@@ -23,6 +24,9 @@ pub enum Side {
     /// The product's HTTP server with nothing behind it.
     #[command(hide = true)]
     Shell(shell::Arguments),
+    /// One piece of a postback's way, again and again.
+    #[command(hide = true)]
+    Work(work::Arguments),
 }
 
 impl Side {
@@ -31,6 +35,7 @@ impl Side {
             Self::Server(arguments) => server::run(&arguments).await,
             Self::Copy(arguments) => copy::run(&arguments).await,
             Self::Shell(arguments) => shell::run(arguments).await,
+            Self::Work(arguments) => work::run(&arguments),
         }
     }
 }

@@ -20,3 +20,4 @@ pub mod requests;
 pub mod results;
 pub mod topics;
 pub mod warehouse;
+pub mod work;

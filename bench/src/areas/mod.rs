@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod ingest;
+mod instructions;
 mod loadtest;
 mod log;
 mod outgoing;
@@ -25,6 +26,7 @@ pub const ALL: &[Area] = &[
     Area { name: "processor", about: "decisions against a transactional copy loop" },
     Area { name: "end_to_end", about: "from accepted to visible, everything on one machine" },
     Area { name: "outgoing", about: "publisher postbacks while half of the publishers hang" },
+    Area { name: "instructions", about: "of the pieces of a postback's way, counted" },
     Area { name: "log", about: "commits to the embedded log against plain writes with fsync" },
     Area {
         name: "recovery",
@@ -46,6 +48,7 @@ pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
         "processor" => processor::measure(context).await,
         "end_to_end" => end_to_end::measure(context).await,
         "outgoing" => outgoing::measure(context).await,
+        "instructions" => instructions::measure(context),
         "log" => log::measure(context).await,
         "recovery" => recovery::measure(context).await,
         "loadtest" => loadtest::measure(context).await,

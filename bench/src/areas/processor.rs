@@ -3,7 +3,7 @@
 
 use crate::bare;
 use crate::context::Context;
-use crate::postbacks::{Offers, fill};
+use crate::postbacks::{apply, fill};
 use crate::process::{cpu_seconds, peak_resident_bytes};
 use crate::results::{Line, Series, Target};
 use crate::topics::{Written, create, ends, written};
@@ -30,7 +30,7 @@ struct Took {
 pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     let kafka = Kafka::start()?.context("there is no Apache Kafka")?;
     let mut stack = Stack::on_kafka_in_real_time(&kafka).await?.context("there is no engine")?;
-    let offers = Offers::apply(&stack, context.scratch())?;
+    let version = apply(&stack, context.scratch())?;
     for role in ["ingest", "sink", "processor", "warehouse", "admin"] {
         stack.process(role)?.kill()?;
     }
@@ -54,7 +54,8 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
                 from = ends(&brokers, &input, PARTITIONS)?;
                 let before = [&decisions, &state].map(|it| ends(&brokers, it, PARTITIONS));
                 let [decisions_from, state_from] = before;
-                fill(&stack, &brokers, &offers, run as u64, clicks).await?;
+                let begin = run as u64 * clicks;
+                fill(&stack, &brokers, version, begin..begin + clicks).await?;
                 let (took, most) = decide(&mut stack, inputs).await?;
                 resident.push(most);
                 per_input = Some([
