@@ -21,6 +21,14 @@ pub enum Pace {
     AsFastAsPossible,
 }
 
+/// Starts the role that listens again without a limit for each advertiser: one of them sends
+/// everything here.
+pub async fn without_rate(stack: &mut Stack, role: &'static str) -> Result<()> {
+    stack.process(role)?.stop()?;
+    stack.extra(role, &["--advertiser-rate", "10000000"]);
+    stack.start_role(role).await
+}
+
 /// Runs the load tool for so many seconds and gives its report.
 ///
 /// # Errors

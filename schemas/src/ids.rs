@@ -185,6 +185,17 @@ impl fmt::Debug for PostbackId {
 pub const CONVERSION_HASH_CHARS: usize = 26;
 const CONVERSION_ID_BYTES_MAX: usize = ID_BYTES_MAX + 1 + CONVERSION_HASH_CHARS;
 const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// For each byte whether it is one of [`BASE32`]: looking through them took a tenth of the time of
+/// reading a decision.
+const IS_BASE32: [bool; 256] = {
+    let mut is = [false; 256];
+    let mut at = 0;
+    while at < BASE32.len() {
+        is[BASE32[at] as usize] = true;
+        at += 1;
+    }
+    is
+};
 
 /// One conversion through all its revisions: `<root offer>.<hash>`. The root offer is in the
 /// clear so that a command about a conversion can be routed to its partition.
@@ -200,16 +211,20 @@ impl ConversionId {
     }
 
     pub fn new(text: &str) -> Result<Self, IdError> {
+        Self::check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    fn check(text: &str) -> Result<(), IdError> {
         let valid = text.split_once('.').is_some_and(|(offer, hash)| {
             is_slug(offer)
                 && hash.len() == CONVERSION_HASH_CHARS
-                && hash.bytes().all(|b| BASE32.contains(&b))
+                && hash.bytes().all(|byte| IS_BASE32[usize::from(byte)])
         });
         if valid {
-            Ok(Self(text.into()))
-        } else {
-            Err(IdError::NotAConversionId(text.chars().take(64).collect()))
+            return Ok(());
         }
+        Err(IdError::NotAConversionId(text.chars().take(64).collect()))
     }
 
     /// The root offer that the id carries.
@@ -270,7 +285,8 @@ impl Serialize for ConversionIdView<'_> {
 impl TryFrom<Arc<str>> for ConversionId {
     type Error = IdError;
     fn try_from(text: Arc<str>) -> Result<Self, IdError> {
-        Self::new(&text)
+        Self::check(&text)?;
+        Ok(Self(text))
     }
 }
 

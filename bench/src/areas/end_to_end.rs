@@ -1,7 +1,7 @@
 //! From being accepted to being visible to a query, with everything on one machine.
 
 use crate::context::Context;
-use crate::load::{Pace, load};
+use crate::load::{Pace, load, without_rate};
 use crate::results::{Line, Series, Target};
 use ::tests::kafka::Kafka;
 use ::tests::process::built;
@@ -19,15 +19,22 @@ const VISIBLE_WITHIN_S: f64 = 1.0;
 
 pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     let local = Stack::local_in_real_time().await?.context("there is no engine")?;
-    let mut lines = of(context, local, "gokart up", "up").await?;
+    let mut lines = of(context, local, "gokart up", ("up", "up")).await?;
     let kafka = Kafka::start()?.context("there is no Apache Kafka")?;
     let roles = Stack::on_kafka_in_real_time(&kafka).await?.context("there is no engine")?;
-    lines.extend(of(context, roles, "a process for each role, on Kafka", "sink").await?);
+    lines
+        .extend(of(context, roles, "a process for each role, on Kafka", ("ingest", "sink")).await?);
     Ok(lines)
 }
 
-async fn of(context: &Context, stack: Stack, name: &str, sink: &'static str) -> Result<Vec<Line>> {
+async fn of(
+    context: &Context,
+    mut stack: Stack,
+    name: &str,
+    (listening, sink): (&'static str, &'static str),
+) -> Result<Vec<Line>> {
     let (most_s, steady_s) = (context.sized(MOST_S).max(2), context.sized(STEADY_S).max(2));
+    without_rate(&mut stack, listening).await?;
     // Links answer once the configuration has come through everywhere.
     stack.click("pet-the-dogs-ios", "acme-rewards", "").await?;
     let found = load(context, &stack, Pace::AsFastAsPossible, most_s, 1_000, None)?;

@@ -3,7 +3,7 @@
 
 use crate::bare;
 use crate::context::Context;
-use crate::load::{Pace, load};
+use crate::load::{Pace, load, without_rate};
 use crate::process::{cpu_seconds, peak_resident_bytes};
 use crate::requests::as_fast_as_possible;
 use crate::results::{Line, Series, Target};
@@ -36,6 +36,7 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     let click = stack.click("pet-the-dogs-ios", "acme-rewards", "").await?;
     let signed = stack.postback_path("brain-games")?;
     let path = format!("{signed}&gk_click_id={click}&cnv_event_id=Install&gaid=38400000-8cf0");
+    without_rate(&mut stack, "ingest").await?;
     // Only the ingester is measured: nothing else has its records to work on.
     for role in ["sink", "processor", "warehouse"] {
         stack.process(role)?.kill()?;

@@ -4,6 +4,10 @@
 /// A configured event ID may look like one; the caller asks for that first.
 #[must_use]
 pub fn holds_macro(value: &str) -> bool {
+    // Nearly every value has none of these: click ids are long, and are asked for each postback.
+    if !value.bytes().any(|byte| matches!(byte, b'{' | b'[' | b'(' | b'%')) {
+        return false;
+    }
     const PAIRS: [(&str, &str); 5] =
         [("{", "}"), ("[", "]"), ("(", ")"), ("%7B", "%7D"), ("%7b", "%7d")];
     // `${…}` holds `{…}`. Encoded braces may mix cases.
