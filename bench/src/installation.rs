@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use clickhouse::Client;
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, Response, body::Incoming};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use sink::ClickHouseConfig;
 use std::net::SocketAddr;
@@ -99,11 +99,16 @@ impl Installation {
         Ok(sender.send_request(request).await?)
     }
 
-    /// Asks the admin API for an answer and reads it whole; with a body, as a POST.
-    pub async fn ask(&self, path: &str, body: Option<&str>) -> Result<Bytes> {
+    /// What the admin API answers, read whole; with a body, asked as a POST.
+    pub async fn answer(&self, path: &str, body: Option<&str>) -> Result<(StatusCode, Bytes)> {
         let response = self.begin(path, body).await?;
         let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// The same; an error unless it is what was asked for.
+    pub async fn ask(&self, path: &str, body: Option<&str>) -> Result<Bytes> {
+        let (status, answer) = self.answer(path, body).await?;
         let shown = String::from_utf8_lossy(&answer[..answer.len().min(500)]);
         ensure!(status.is_success(), "{path}: {status} {shown}");
         Ok(answer)

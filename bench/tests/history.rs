@@ -63,6 +63,7 @@ async fn every_report_and_export_can_be_measured() -> Result<()> {
     for line in &lines {
         let values = line.series.iter().flat_map(|it| &it.values);
         ensure!(values.clone().count() > 0 && values.clone().all(|it| *it > 0.0), "{}", line.what);
+        ensure!(!line.notes.concat().contains("REFUSED"), "{}: {:?}", line.what, line.notes);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::history::{BEGIN_MS, CLICKS, END_MS, History, ROOT};
 use crate::installation::Installation;
 use crate::results::{Line, Series, Target};
 use anyhow::{Result, ensure};
+use hyper::StatusCode;
 use std::time::Instant;
 
 const SEED: u64 = 20_261_101;
@@ -145,20 +146,32 @@ async fn latency(
     path: &str,
     body: Option<&str>,
 ) -> Result<Line> {
+    let mut refusals = Vec::new();
     let [series] = context
         .interleave(what, ["over HTTP"], async |_, _| {
             let began = Instant::now();
-            installation.ask(path, body).await?;
+            let (status, answer) = installation.answer(path, body).await?;
+            // What is too much for one report is a result, too.
+            if matches!(status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::GATEWAY_TIMEOUT) {
+                refusals.push(status);
+            } else {
+                let shown = String::from_utf8_lossy(&answer[..answer.len().min(500)]);
+                ensure!(status.is_success(), "{path}: {status} {shown}");
+            }
             Ok(began.elapsed().as_secs_f64())
         })
         .await?;
     let p95 = crate::measure::quantile(&series.values, 0.95);
+    let refused = match refusals.first() {
+        Some(status) => format!("; {} of them REFUSED with {status}", refusals.len()),
+        None => String::new(),
+    };
     Ok(Line {
         what: what.to_owned(),
         unit: "s".into(),
         series: vec![series],
         target: None,
-        notes: vec![format!("p95 {p95:.2} s: {path}")],
+        notes: vec![format!("p95 {p95:.2} s: {path}{refused}")],
     })
 }
 
