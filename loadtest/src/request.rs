@@ -223,7 +223,7 @@ pub fn gain(links: &Links, kind: Kind, status: u16, location: Option<&str>, body
             let parameter = links.click_id_parameter.as_deref();
             location.and_then(|it| click_id_in(it, parameter)).map_or(
                 Gain::Unreadable("a redirect without a click id (a fallback link?)"),
-                |id| Gain::ClickId(encode(&id).into()),
+                |id| Gain::ClickId(id.into()),
             )
         }
         (_, 200..=299) => serde_json::from_slice::<Body>(body)

@@ -172,7 +172,7 @@ pub fn encode(value: &str) -> String {
 }
 
 /// Finds the click id in the address that a tracking link redirects to: the value of `parameter`, or
-/// else the longest value that looks like a sealed click id.
+/// else the longest value that looks like a sealed click id; as it stands in a query.
 pub fn click_id_in(location: &str, parameter: Option<&str>) -> Option<String> {
     /// Sealed click ids are much longer, other people's ids are mostly shorter.
     const CHARS_MIN: usize = 44;
@@ -186,8 +186,13 @@ pub fn click_id_in(location: &str, parameter: Option<&str>) -> Option<String> {
             .filter(|value| value.len() >= CHARS_MIN && value.bytes().all(is_base64url))
             .max_by_key(|value| value.len()),
     };
-    let decoded = percent_encoding::percent_decode_str(found?).decode_utf8().ok()?;
-    (!decoded.is_empty()).then(|| decoded.into_owned())
+    let found = found?;
+    if found.is_empty() || found.bytes().all(is_base64url) {
+        // As it is almost always: it stands in a query like this, too.
+        return (!found.is_empty()).then(|| found.to_owned());
+    }
+    let decoded = percent_encoding::percent_decode_str(found).decode_utf8().ok()?;
+    Some(encode(&decoded))
 }
 
 #[cfg(test)]
@@ -247,7 +252,11 @@ mod tests {
         let cases = [
             (format!("https://x.test/app?c=1&label={id}&p=2"), None, Some(id.as_str())),
             (format!("https://x.test/app?short=abc&label={id}%2B"), None, None),
-            ("https://x.test/app?clickid=a%2Bb#f?clickid=no".into(), Some("clickid"), Some("a+b")),
+            (
+                "https://x.test/app?clickid=a%2Bb#f?clickid=no".into(),
+                Some("clickid"),
+                Some("a%2Bb"),
+            ),
             (format!("https://x.test/app?label={id}"), Some("clickid"), None),
             ("https://x.test/app".into(), None, None),
         ];
