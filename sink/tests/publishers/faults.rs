@@ -79,7 +79,7 @@ async fn each_success_arrives_once_in_effect_though_half_are_dead_and_we_die_too
         running = world.start();
     }
     let wanted = POSTBACKS / 2 * CONVERSIONS as usize;
-    for _ in 0..600 {
+    for _ in 0..1_800 {
         let ids: BTreeSet<String> = alive.seen().iter().map(|it| it.id().to_owned()).collect();
         if ids.len() >= wanted {
             break;
@@ -120,17 +120,18 @@ async fn a_dead_destination_sees_few_requests_however_much_waits() {
     world.configure(json!([get("main", &receiver.url("/"))]), json!([])).await;
     let running = world.start();
     world.decide((1..=WAITING).map(|n| conversion(n, 1, "Success")).collect()).await;
-    reaches(&receiver, 5).await;
+    // Once its row is there, a failure has been taken note of: only then may time pass.
+    world.until("retrying", 5).await;
     stays_at(&receiver, 5, "five failures in a row open the breaker").await;
     world.advance(29_000);
     stays_at(&receiver, 5, "it stays open for half a minute").await;
     world.advance(2_000);
-    reaches(&receiver, 6).await;
+    world.until("retrying", 6).await;
     stays_at(&receiver, 6, "one request tries").await;
     world.advance(59_000);
     stays_at(&receiver, 6, "and failing, keeps it open for twice as long").await;
     world.advance(2_000);
-    reaches(&receiver, 7).await;
+    world.until("retrying", 7).await;
     receiver.set(Mood::Status(200));
     world.advance(2 * MINUTE_MS);
     world.until("delivered", WAITING as usize).await;

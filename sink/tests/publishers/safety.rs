@@ -51,7 +51,7 @@ async fn private_addresses_are_not_called_however_they_are_written() {
     world.configure(json!(postbacks), json!([])).await;
     let running = world.start();
     world.decide(vec![conversion(1, 1, "Success")]).await;
-    for _ in 0..400 {
+    for _ in 0..6_000 {
         let tried = world.attempts().await.iter().filter(|it| it.attempt > 0).count();
         if tried >= hosts.len() {
             break;
