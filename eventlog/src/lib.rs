@@ -120,6 +120,10 @@ pub enum ReadError {
     OutOfRange { topic: Topic, partition: u32, asked: Offset, first: Offset, end: Offset },
     #[error("the event log is damaged: {0}")]
     Damaged(String),
+    /// This process's own place for state cannot be had: taken, unwritable, full. Waiting does not
+    /// help; whoever started it has to.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

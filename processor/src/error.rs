@@ -22,7 +22,7 @@ impl ProcessorError {
         let reason = error.to_string();
         match error {
             ReadError::Unavailable(_) => Self::Interrupted { partition, reason },
-            ReadError::OutOfRange { .. } | ReadError::Damaged(_) => {
+            ReadError::OutOfRange { .. } | ReadError::Damaged(_) | ReadError::Unusable(_) => {
                 Self::Fatal { partition, reason }
             }
         }

@@ -165,7 +165,7 @@ impl KafkaLog {
         let identity = format!("{} {}", self.cluster, self.config.topic_prefix);
         let opened = fetch::blocking(move || {
             StateStore::open(&dir, &identity)
-                .map_err(|error| ReadError::Unavailable(error.to_string()))
+                .map_err(|error| ReadError::Unusable(error.to_string()))
         });
         let store = Arc::new(opened.await?);
         stores.insert(stage, Arc::clone(&store));

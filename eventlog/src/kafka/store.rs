@@ -16,6 +16,8 @@ use schemas::time::HOUR_MS;
 use std::path::{Path, PathBuf};
 
 const CACHE_BYTES: u64 = 128 << 20;
+/// Journals before their content is written to tables: they are disk that holds everything twice.
+const JOURNAL_BYTES: u64 = 128 << 20;
 /// Keys deleted in one batch when a partition is wiped.
 const WIPE_KEYS: usize = 10_000;
 
@@ -61,7 +63,8 @@ impl StateStore {
     /// use and is wiped.
     pub fn open(dir: &Path, identity: &str) -> Result<Self, OpenError> {
         let say = |error: fjall::Error| OpenError::Unavailable(explain(dir, &error));
-        let db = Database::builder(dir).cache_size(CACHE_BYTES).open().map_err(say)?;
+        let builder = Database::builder(dir).cache_size(CACHE_BYTES);
+        let db = builder.max_journaling_size(JOURNAL_BYTES).open().map_err(say)?;
         let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(say);
         let (meta, state, progress) =
             (keyspace("meta")?, keyspace("state")?, keyspace("progress")?);

@@ -5,7 +5,7 @@ use crate::support::{
     LIMIT, Owner, PARTITIONS, PATIENT, Process, ROUND, World, read_all, record, values,
 };
 use eventlog::kafka::{KafkaConfig, KafkaLog};
-use eventlog::{Commit, CommitError, OpenError, Stage};
+use eventlog::{Commit, CommitError, EventLog, OpenError, ReadError, Stage};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use schemas::Topic;
@@ -50,6 +50,22 @@ async fn wrong_settings_are_the_users() {
     assert!(matches!(refused(config.clone()).await, OpenError::Configuration(_)));
     config.properties = vec![("acks".to_string(), "0".to_string())];
     assert!(matches!(refused(config).await, OpenError::Configuration(_)));
+}
+
+#[tokio::test]
+async fn a_place_for_state_that_another_process_has_is_no_reason_to_wait() {
+    let Some(world) = World::kafka() else { return };
+    let config = world.kafka_config("a");
+    let first = KafkaLog::connect(config.clone()).await.unwrap();
+    let _member = first.join_stage(Stage::Processor).await.unwrap();
+    let second = KafkaLog::connect(config).await.unwrap();
+    match second.join_stage(Stage::Processor).await {
+        Err(error @ ReadError::Unusable(_)) => {
+            assert_eq!(error.to_string().lines().count(), 1, "one line: {error}");
+        }
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("two processes with one place"),
+    }
 }
 
 #[tokio::test]
