@@ -20,6 +20,10 @@ use service::logging::{self, LogFormat};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Requests and records are many small allocations that one thread makes and another frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long blocking calls may still take when everything has been stopped.
 const ABANDON_AFTER: Duration = Duration::from_secs(2);
 

@@ -7,6 +7,7 @@ use crate::link;
 use crate::liveness::{self, Landing, Obstacle, Visit};
 use crate::parameters::Parameters;
 use crate::platform;
+use crate::random::random;
 use crate::reply::{Answer, CLICK_METHODS};
 use crate::submit::{Submitted, record};
 use crate::world::World;
@@ -125,12 +126,11 @@ impl Ingest {
         test: bool,
     ) -> Option<(ResolvedClick, SealedClick)> {
         let Filling { visit, landing: Landing { share, offer }, parameters } = filling;
-        let mut random = [0; 8];
-        let filled = getrandom::fill(&mut random);
+        let random = random::<8>();
         let member = member(parameters)
             .map(|member| self.keyring.member_hash(&offer.root, &share.publisher, member));
         let click = ResolvedClick {
-            key: ClickKey::new(visit.now, random),
+            key: ClickKey::new(visit.now, random.unwrap_or_default()),
             root_offer: offer.root.clone(),
             share: share.id.clone(),
             config_version: world.catalog.version,
@@ -142,8 +142,8 @@ impl Ingest {
             details: false,
         };
         let sealed = self.keyring.seal(&click, visit.now, self.settings.config.token_chars);
-        match (filled, sealed) {
-            (Ok(()), Ok(sealed)) => Some((click, sealed)),
+        match (random, sealed) {
+            (Ok(_), Ok(sealed)) => Some((click, sealed)),
             (Err(error), _) => {
                 tracing::error!(%error, "no random bits: clicks cannot be minted");
                 None

@@ -6,7 +6,9 @@ use crate::config::{BODY_BYTES_MAX, HEADER_BYTES_MAX, Settings, URL_BYTES_MAX};
 use crate::credentials::{Checked, KnownAdvertiser, Presented};
 use crate::late_clicks::LateClicks;
 use crate::limits::{Importance, Limits, Slot};
+use crate::meters::Meters;
 use crate::parameters::Parameters;
+use crate::random::random;
 use crate::redact::redact_own;
 use crate::refusals::{Refusals, Refused};
 use crate::reply::{Afterwards, Answer, POSTBACK_METHODS, reply};
@@ -40,6 +42,7 @@ pub(crate) struct Ingest {
     pub submitter: Arc<Submitter>,
     pub late_clicks: LateClicks,
     pub refusals: Refusals,
+    pub meters: Meters,
 }
 
 /// A request's head, with what every route wants to know of it.
@@ -72,12 +75,8 @@ impl Ingest {
         let began = Instant::now();
         let (head, body) = request.into_parts();
         let (kind, answer) = self.answer(&head, body, peer).await;
-        let outcome = answer.label();
-        metrics::counter!("gokart_ingest_requests_total", "route" => kind, "outcome" => outcome)
-            .increment(1);
-        metrics::histogram!("gokart_ingest_request_seconds", "route" => kind)
-            .record(began.elapsed());
-        tracing::debug!(route = kind, outcome, "answered");
+        self.meters.count(kind, &answer, began.elapsed());
+        tracing::debug!(route = kind, outcome = answer.label(), "answered");
         reply(&answer, self.afterwards(kind, peer))
     }
 
@@ -196,9 +195,12 @@ impl Ingest {
             return Answer::OverRate;
         }
         let Some(id) = time_ordered_id(arrival.now) else { return Answer::LogUnavailable };
-        let partition = self.partition(click, id);
+        let home = self.home(click);
+        let partition = home.unwrap_or_else(|| self.any_partition(id));
         let (mut parameters, flags) = parameters.into_parts();
-        redact_own(&mut parameters, known);
+        // A click id that opens is of our own making: nobody's credentials are in it.
+        let is_ours = |name: &str| home.is_some() && name == CLICK_ID;
+        redact_own(&mut parameters, known, is_ours);
         let postback = Postback {
             postback_id: PostbackId(id),
             tenant: known.tenant.clone(),
@@ -222,13 +224,16 @@ impl Ingest {
         self.limits.postbacks.enter(importance)
     }
 
-    /// The root offer's partition; without a valid click id any, spread evenly.
-    fn partition(&self, click: Option<&str>, id: Uuid) -> u32 {
+    /// The root offer's partition; none without a valid click id.
+    fn home(&self, click: Option<&str>) -> Option<u32> {
+        let click = self.keyring.open(click?).ok()?;
+        Some(partition_of(&click.root_offer, self.submitter.partitions(Topic::Postbacks)))
+    }
+
+    /// What belongs nowhere is spread evenly.
+    fn any_partition(&self, id: Uuid) -> u32 {
         let partitions = self.submitter.partitions(Topic::Postbacks);
-        match click.map(|token| self.keyring.open(token)) {
-            Some(Ok(click)) => partition_of(&click.root_offer, partitions),
-            Some(Err(_)) | None => (id.as_u64_pair().1 % u64::from(partitions)) as u32,
-        }
+        (id.as_u64_pair().1 % u64::from(partitions)) as u32
     }
 
     /// Refuses: always in the same words, listed for those who may know.
@@ -273,8 +278,7 @@ fn oversize(head: &Parts) -> Option<Answer> {
 
 /// A UUIDv7 of `now`; none when the system gives no random bits.
 fn time_ordered_id(now: UnixMillis) -> Option<Uuid> {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).ok()?;
+    let random = random::<10>().ok()?;
     let millis = u64::try_from(now.0).unwrap_or(0);
     Some(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
 }

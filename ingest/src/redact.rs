@@ -17,14 +17,26 @@ const PRESENTED_CHARS_MIN: usize = 8;
 /// The shortest credential; nothing shorter is looked at.
 const CREDENTIAL_CHARS_MIN: usize = 12;
 
-/// Takes an advertiser's own credentials out of the parameters of its postback.
-pub fn redact_own(parameters: &mut [(String, String)], known: &KnownAdvertiser) {
+/// Takes an advertiser's own credentials out of the parameters of its postback; first values of a
+/// name that `is_clean` are not looked at.
+pub fn redact_own(
+    parameters: &mut [(String, String)],
+    known: &KnownAdvertiser,
+    is_clean: impl Fn(&str) -> bool,
+) {
     let holds = |text: &str| {
         text.len() >= CREDENTIAL_CHARS_MIN && known.credentials.iter().any(|it| holds_any(text, it))
     };
-    for text in parameters.iter_mut().flat_map(|(name, value)| [name, value]) {
-        if holds(text) {
-            REDACTED.clone_into(text);
+    let mut seen_clean = false;
+    for (name, value) in parameters {
+        // The value that was found to be clean is the first of its name.
+        let skip = !seen_clean && is_clean(name);
+        seen_clean |= skip;
+        if !skip && holds(value) {
+            REDACTED.clone_into(value);
+        }
+        if holds(name) {
+            REDACTED.clone_into(name);
         }
     }
 }
@@ -111,13 +123,17 @@ mod tests {
             pair("sub1", &format!("x{segment}y")),
             pair(known.credentials[0].signature(), "1"),
             pair("cnv_event_id", "s2s_level 200"),
+            pair("gk_click_id", &format!("clean as it is: {segment}")),
+            pair("gk_click_id", &format!("a second one: {segment}")),
             pair("transaction_id", "GPA.3345-1234-5678-90123"),
         ];
-        redact_own(&mut parameters, &known);
+        redact_own(&mut parameters, &known, |name| name == "gk_click_id");
         assert_eq!(parameters[0].1, REDACTED);
         assert_eq!(parameters[1], pair(REDACTED, "1"));
         assert_eq!(parameters[2].1, "s2s_level 200");
-        assert_eq!(parameters[3].1, "GPA.3345-1234-5678-90123");
+        assert!(parameters[3].1.ends_with(segment), "the caller knows it");
+        assert_eq!(parameters[4].1, REDACTED, "it is not the one that the caller knows");
+        assert_eq!(parameters[5].1, "GPA.3345-1234-5678-90123");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::config::IngestConfig;
 use crate::handler::Ingest;
 use crate::late_clicks::LateClicks;
 use crate::limits::Limits;
+use crate::meters::Meters;
 use crate::refusals::{Lister, Refusals};
 use crate::skew::check_clock;
 use crate::submit::Submitter;
@@ -83,6 +84,7 @@ impl Server {
             keyring,
             clock,
             known,
+            meters: Meters::default(),
         });
         Ok(Some(Self { ingest, listener, address, feeds, lister, ready, shutdown }))
     }

@@ -4,7 +4,6 @@
 
 use crate::{Offset, Record};
 use bytes::Bytes;
-use schemas::UnixMillis;
 
 const STATE: u8 = b's';
 const POSITION: u8 = b'p';
@@ -21,15 +20,33 @@ pub enum Entry {
     Position(Offset),
 }
 
-pub fn state_record(key: &[u8], value: Option<&[u8]>, at: UnixMillis) -> Record {
-    let tagged = |tag: u8, bytes: &[u8]| Bytes::from([&[tag], bytes].concat());
-    let value = value.map(|value| tagged(PRESENT, value)).unwrap_or_default();
-    Record { key: tagged(STATE, key), value, at }
+/// Records in the making; the buffers serve one after the other.
+#[derive(Default)]
+pub struct Writer {
+    key: Vec<u8>,
+    value: Vec<u8>,
 }
 
-pub fn position_record(next_offset: Offset, at: UnixMillis) -> Record {
-    let value = Bytes::copy_from_slice(&next_offset.to_be_bytes());
-    Record { key: Bytes::from_static(&[POSITION]), value, at }
+impl Writer {
+    /// Key and value of a change of state.
+    pub fn state(&mut self, key: &[u8], value: Option<&[u8]>) -> (&[u8], &[u8]) {
+        self.key.clear();
+        self.key.push(STATE);
+        self.key.extend_from_slice(key);
+        self.value.clear();
+        if let Some(value) = value {
+            self.value.push(PRESENT);
+            self.value.extend_from_slice(value);
+        }
+        (&self.key, &self.value)
+    }
+
+    /// Key and value of a position.
+    pub fn position(&mut self, next_offset: Offset) -> (&[u8], &[u8]) {
+        self.value.clear();
+        self.value.extend_from_slice(&next_offset.to_be_bytes());
+        (&[POSITION], &self.value)
+    }
 }
 
 /// `None` when the record is no entry of a changelog.
@@ -53,9 +70,15 @@ pub fn parse(record: &Record) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::UnixMillis;
+
+    fn record((key, value): (&[u8], &[u8])) -> Record {
+        let copy = Bytes::copy_from_slice;
+        Record { key: copy(key), value: copy(value), at: UnixMillis(1) }
+    }
 
     fn check(key: &'static [u8], value: Option<&'static [u8]>) {
-        let entry = parse(&state_record(key, value, UnixMillis(1)));
+        let entry = parse(&record(Writer::default().state(key, value)));
         let (key, value) = (Bytes::from_static(key), value.map(Bytes::from_static));
         assert_eq!(entry, Some(Entry::State { key, value }));
     }
@@ -67,7 +90,7 @@ mod tests {
         check(b"key", None);
         check(b"", Some(b"x"));
         check(b"p", Some(b"x"));
-        let position = parse(&position_record(77, UnixMillis(1)));
+        let position = parse(&record(Writer::default().position(77)));
         assert_eq!(position, Some(Entry::Position(77)));
         let strange = Record { key: "?".into(), value: "".into(), at: UnixMillis(0) };
         assert_eq!(parse(&strange), None);

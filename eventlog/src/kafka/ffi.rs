@@ -1,10 +1,14 @@
 //! What the `rdkafka` crate does not give of librdkafka: a partition's queue read in batches, the
 //! offset at which the end of a partition was met, whether a failed message may have been persisted,
-//! and a member's generation ([`group`]). All unsafe code of this crate is here and below.
+//! and a member's generation ([`group`]), queues that wake a task ([`events`]) and topics by handle
+//! ([`produce`]). All unsafe code of this crate is here and below.
 
+pub mod events;
 pub mod group;
+pub mod produce;
 
 use crate::{Offset, Record, StoredRecord};
+use events::WatchedQueue;
 use bytes::Bytes;
 use rdkafka::bindings as c;
 use rdkafka::message::BorrowedMessage;
@@ -12,7 +16,6 @@ use rdkafka::types::RDKafkaRespErr;
 use schemas::UnixMillis;
 use std::ffi::{CString, c_void};
 use std::ptr;
-use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// Something from a partition's queue.
@@ -26,21 +29,7 @@ pub enum Item {
 /// The queue of one partition of a consumer, apart from the consumer's other queues.
 ///
 /// It must be dropped before the consumer: the owner holds the consumer and drops this first.
-pub struct PartitionQueue {
-    queue: *mut c::rd_kafka_queue_t,
-    arrived: Arc<Notify>,
-}
-
-// SAFETY: librdkafka's queues are made for use from any thread.
-unsafe impl Send for PartitionQueue {}
-// SAFETY: the same; `take` has `&mut self` beside.
-unsafe impl Sync for PartitionQueue {}
-
-unsafe extern "C" fn wake(_: *mut c::rd_kafka_t, notify: *mut c_void) {
-    // SAFETY: `notify` is the `Notify` in the `Arc` of the `PartitionQueue`, which switches this
-    // callback off before it lets go of it.
-    unsafe { (*notify.cast::<Notify>()).notify_one() }
-}
+pub struct PartitionQueue(WatchedQueue);
 
 impl PartitionQueue {
     /// Splits a partition's queue off. To be called before the partition is assigned. `None` for a
@@ -50,24 +39,20 @@ impl PartitionQueue {
     /// `consumer` is a live consumer and outlives what is returned.
     pub unsafe fn split(consumer: *mut c::rd_kafka_t, topic: &str, partition: i32) -> Option<Self> {
         let topic = CString::new(topic).ok()?;
-        let arrived = Arc::new(Notify::new());
-        // SAFETY: the consumer is live; the queue is checked before use; the callback's pointer
-        // stays valid until `drop` switches the callback off.
+        // SAFETY: the consumer is live; the queue is checked before use, and is a new reference.
         unsafe {
             let queue = c::rd_kafka_queue_get_partition(consumer, topic.as_ptr(), partition);
             if queue.is_null() {
                 return None;
             }
             c::rd_kafka_queue_forward(queue, ptr::null_mut());
-            let opaque = Arc::as_ptr(&arrived).cast_mut().cast::<c_void>();
-            c::rd_kafka_queue_cb_event_enable(queue, Some(wake), opaque);
-            Some(Self { queue, arrived })
+            WatchedQueue::new(queue).map(Self)
         }
     }
 
     /// Is told when something comes into the empty queue.
     pub fn arrived(&self) -> &Notify {
-        &self.arrived
+        self.0.arrived()
     }
 
     /// Takes up to `max` items that are there already; never waits.
@@ -76,7 +61,8 @@ impl PartitionQueue {
         // SAFETY: the array has room for `max` pointers; each one that is filled in is ours, is
         // read before it is destroyed, and its lengths are those of its buffers.
         unsafe {
-            let count = c::rd_kafka_consume_batch_queue(self.queue, 0, messages.as_mut_ptr(), max);
+            let queue = self.0.native();
+            let count = c::rd_kafka_consume_batch_queue(queue, 0, messages.as_mut_ptr(), max);
             messages.truncate(usize::try_from(count).unwrap_or(0));
             let mut items = Vec::with_capacity(messages.len());
             for message in messages {
@@ -84,17 +70,6 @@ impl PartitionQueue {
                 c::rd_kafka_message_destroy(message);
             }
             items
-        }
-    }
-}
-
-impl Drop for PartitionQueue {
-    fn drop(&mut self) {
-        // SAFETY: the queue is ours and the consumer is live (see `split`). After the callback is
-        // off, nobody has the pointer to `arrived` any more.
-        unsafe {
-            c::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
-            c::rd_kafka_queue_destroy(self.queue);
         }
     }
 }

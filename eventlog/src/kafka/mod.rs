@@ -105,7 +105,6 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The log of one process, on a Kafka cluster.
 pub struct KafkaLog {
     config: KafkaConfig,
-    topic_names: Vec<String>,
     appender: Appender,
     fetch: Arc<FetchPool>,
     cluster: String,
@@ -129,7 +128,6 @@ impl KafkaLog {
         let cluster = probe.cluster().await?;
         let (leaving, left) = mpsc::channel(1);
         Ok(Arc::new(Self {
-            topic_names: Topic::ALL.map(|topic| topics::name(&config, topic)).to_vec(),
             appender: Appender::new(&config)?,
             fetch: Arc::new(FetchPool::new(&config)),
             cluster,
@@ -197,8 +195,7 @@ impl EventLog for KafkaLog {
                 Ok(bounds.end)
             });
         }
-        let name = &self.topic_names[topic as usize];
-        Box::pin(self.appender.append(name, partition, &records, bytes))
+        Box::pin(self.appender.append(topic, partition, &records, bytes))
     }
 
     async fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, ReadError> {

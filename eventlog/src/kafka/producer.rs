@@ -1,14 +1,22 @@
 //! Appending: an idempotent producer, and the requests that wait for its delivery reports.
+//!
+//! Reports come many at a time. The task that takes them ([`take_reports`]) is woken once for all
+//! that have come, and answers the requests from inside the runtime: no thread stands between, and no
+//! request is woken across threads by itself (ADR 162).
 
 use super::config::{IN_FLIGHT_BYTES, IN_FLIGHT_RECORDS, KafkaConfig, REQUEST_TIMEOUT};
 use super::context::{client_error, explain, log_line};
 use super::ffi;
+use super::ffi::events::WatchedQueue;
+use super::ffi::produce::TopicHandle;
+use super::topics;
 use crate::{AppendError, Offset, OpenError, Record};
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use schemas::{Topic, UnixMillis};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -132,7 +140,78 @@ fn append_error(error: &KafkaError, certainly_not_persisted: bool) -> AppendErro
     }
 }
 
-type Delivering = ThreadedProducer<Deliveries>;
+/// A producer with what goes in and comes out of it.
+struct Delivering {
+    // Before the producer, so that they are dropped before it.
+    topics: Topics,
+    reports: WatchedQueue,
+    producer: BaseProducer<Deliveries>,
+}
+
+/// Reports are looked for so often even if nothing says that there are any.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Events taken before others of the runtime get a turn; one holds the reports of a whole batch.
+const EVENTS_PER_TURN: usize = 64;
+
+/// Takes delivery reports as they come, until the producer is gone.
+fn take_reports(delivering: &Arc<Delivering>) {
+    let arrived = Arc::clone(delivering.reports.arrived());
+    let delivering = Arc::downgrade(delivering);
+    tokio::spawn(async move {
+        loop {
+            // Either way there may be something.
+            let _ = tokio::time::timeout(LOOK_INTERVAL, arrived.notified()).await;
+            loop {
+                let Some(delivering) = delivering.upgrade() else { return };
+                for _ in 0..EVENTS_PER_TURN {
+                    if !delivering.reports.holds_something() {
+                        break;
+                    }
+                    delivering.producer.poll(Duration::ZERO);
+                }
+                if !delivering.reports.holds_something() {
+                    break;
+                }
+                drop(delivering);
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+}
+
+/// Handles of all topics, in the order of [`Topic::ALL`].
+pub struct Topics(Vec<TopicHandle>);
+
+impl Topics {
+    /// # Safety
+    /// `client` is a live producer and outlives what is returned.
+    pub unsafe fn new(
+        config: &KafkaConfig,
+        client: *mut rdkafka::bindings::rd_kafka_t,
+    ) -> Result<Self, KafkaError> {
+        let handle = |topic| {
+            let name = topics::name(config, topic);
+            // SAFETY: as above.
+            unsafe { TopicHandle::new(client, &name) }.ok_or_else(|| {
+                KafkaError::ClientCreation(format!("Kafka does not allow a topic {name:?}"))
+            })
+        };
+        Ok(Self(Topic::ALL.into_iter().map(handle).collect::<Result<_, _>>()?))
+    }
+
+    /// Queues a record of this key, value and time; the report about it, if it was queued, comes with
+    /// `opaque`.
+    pub fn produce<D: rdkafka::util::IntoOpaque>(
+        &self,
+        topic: Topic,
+        partition: u32,
+        record: (&[u8], &[u8], UnixMillis),
+        opaque: D,
+    ) -> Result<(), KafkaError> {
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        self.0[topic as usize].produce(partition, record, opaque)
+    }
+}
 
 /// How often it is shown how much waits.
 const SHOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -161,16 +240,17 @@ impl Appender {
     pub fn new(config: &KafkaConfig) -> Result<Self, OpenError> {
         let producer = new_producer(config)
             .map_err(|error| OpenError::Configuration(format!("Kafka: {}", explain(&error))))?;
+        take_reports(&producer);
         let in_flight = Arc::default();
         show_in_flight(Arc::downgrade(&in_flight));
-        Ok(Self { config: config.clone(), producer: RwLock::new(Arc::new(producer)), in_flight })
+        Ok(Self { config: config.clone(), producer: RwLock::new(producer), in_flight })
     }
 
     /// Queues the records at once, in the order of the calls. There is at least one, and together
     /// they count for `bytes`.
     pub fn append(
         &self,
-        topic: &str,
+        topic: Topic,
         partition: u32,
         records: &[Record],
         bytes: usize,
@@ -198,7 +278,7 @@ impl Appender {
 
     fn send(
         &self,
-        topic: &str,
+        topic: Topic,
         partition: u32,
         records: &[Record],
         reply: oneshot::Sender<Result<Offset, AppendError>>,
@@ -214,12 +294,12 @@ impl Appender {
             _room: room,
         })));
         for (sent, record) in records.iter().enumerate() {
-            let message =
-                message(BaseRecord::with_opaque_to(topic, Arc::clone(&append)), partition, record);
-            let Err((error, _)) = producer.send(message) else { continue };
+            let record = (&record.key[..], &record.value[..], record.at);
+            let queued = producer.topics.produce(topic, partition, record, Arc::clone(&append));
+            let Err(error) = queued else { continue };
             // Refused before it was queued: certainly not written.
             append.complete(records.len() - sent, Err(append_error(&error, true)));
-            if producer.client().fatal_error().is_some() {
+            if producer.producer.client().fatal_error().is_some() {
                 self.replace(&producer);
             }
             return;
@@ -234,8 +314,9 @@ impl Appender {
         }
         match new_producer(&self.config) {
             Ok(new) => {
-                let old = std::mem::replace(&mut *producer, Arc::new(new));
-                // Its end waits for its thread.
+                take_reports(&new);
+                let old = std::mem::replace(&mut *producer, new);
+                // Its end waits for what is under way.
                 std::thread::spawn(move || drop(old));
             }
             Err(error) => tracing::error!("no new Kafka producer: {}", explain(&error)),
@@ -246,29 +327,22 @@ impl Appender {
     pub async fn flush(&self) {
         let producer = Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner));
         let within = REQUEST_TIMEOUT.min(self.config.message_timeout + ANSWER_GRACE);
-        let flush = move || producer.flush(within);
+        let flush = move || producer.producer.flush(within);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(flush).await {
             tracing::warn!("some records were not delivered: {}", explain(&error));
         }
     }
 }
 
-fn new_producer(config: &KafkaConfig) -> Result<Delivering, KafkaError> {
-    ThreadedProducer::from_config_and_context(&config.producer(), Deliveries)
-}
-
-/// Fills a message with a record. An empty key is none; an empty value is a tombstone.
-pub fn message<'a, D: rdkafka::IntoOpaque>(
-    message: BaseRecord<'a, [u8], [u8], D>,
-    partition: u32,
-    record: &'a Record,
-) -> BaseRecord<'a, [u8], [u8], D> {
-    let mut message = message
-        .partition(i32::try_from(partition).unwrap_or(i32::MAX))
-        .timestamp(record.at.0.max(0));
-    message.key = (!record.key.is_empty()).then_some(&record.key[..]);
-    message.payload = (!record.value.is_empty()).then_some(&record.value[..]);
-    message
+fn new_producer(config: &KafkaConfig) -> Result<Arc<Delivering>, KafkaError> {
+    let producer = BaseProducer::from_config_and_context(&config.producer(), Deliveries)?;
+    let client = producer.client().native_ptr();
+    // SAFETY: the producer is live, and all of `Delivering` is dropped before it.
+    let (topics, reports) =
+        unsafe { (Topics::new(config, client)?, WatchedQueue::main(client)) };
+    let reports = reports
+        .ok_or_else(|| KafkaError::ClientCreation("the producer has no main queue".to_string()))?;
+    Ok(Arc::new(Delivering { topics, reports, producer }))
 }
 
 #[cfg(test)]
@@ -296,13 +370,13 @@ mod tests {
         let producer = || Arc::clone(&appender.producer.read().unwrap());
         let first = producer();
         // SAFETY: the producer is held here.
-        unsafe { ffi::break_for_good(first.client().native_ptr()) };
+        unsafe { ffi::break_for_good(first.producer.client().native_ptr()) };
         let record = Record { key: "".into(), value: "v".into(), at: schemas::UnixMillis(0) };
-        let append = || appender.append("t", 0, std::slice::from_ref(&record), 1);
+        let append = || appender.append(Topic::Postbacks, 0, std::slice::from_ref(&record), 1);
         assert!(append().await.is_err());
         let second = producer();
         assert!(!Arc::ptr_eq(&first, &second), "the next append gets a new producer");
-        assert!(second.client().fatal_error().is_none());
+        assert!(second.producer.client().fatal_error().is_none());
         // It is as good as any without a broker.
         assert!(matches!(append().await, Err(AppendError::Unavailable(_))));
         assert!(Arc::ptr_eq(&second, &producer()));

@@ -5,15 +5,15 @@ use super::config::{KafkaConfig, REQUEST_TIMEOUT};
 use super::context::{client_error, explain, log_line};
 use super::fetch::partition_number;
 use super::ffi::group::{Generation, send_offsets_to_transaction};
-use super::producer::message;
+use super::producer::Topics;
 use super::topics;
-use crate::{Commit, Offset, Record, Stage};
+use crate::{Commit, Offset, Stage};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::{ClientContext, TopicPartitionList};
-use schemas::UnixMillis;
+use schemas::{Topic, UnixMillis};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -173,15 +173,30 @@ impl ProducerContext for Deliveries {
 }
 
 /// Polled by the worker's thread alone, which therefore knows what it has been told.
-type TransactionalProducer = BaseProducer<Deliveries>;
+struct TransactionalProducer {
+    // Before the producer, so that they are dropped before it.
+    topics: Topics,
+    producer: BaseProducer<Deliveries>,
+}
+
+impl std::ops::Deref for TransactionalProducer {
+    type Target = BaseProducer<Deliveries>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.producer
+    }
+}
 
 fn start_producer(config: &KafkaConfig, id: &str) -> Result<TransactionalProducer, String> {
     let client = config.transactional_producer(id);
-    let producer: TransactionalProducer =
+    let producer: BaseProducer<Deliveries> =
         BaseProducer::from_config_and_context(&client, Deliveries::default())
             .map_err(|error| explain(&error))?;
+    // SAFETY: the producer is live, and dropped after its topics.
+    let topics = unsafe { Topics::new(config, producer.client().native_ptr()) };
+    let topics = topics.map_err(|error| explain(&error))?;
     producer.init_transactions(REQUEST_TIMEOUT).map_err(|error| explain(&error))?;
-    Ok(producer)
+    Ok(TransactionalProducer { topics, producer })
 }
 
 /// Hears what has happened; whether a connection broke.
@@ -259,22 +274,24 @@ fn fill(
     parts: &[Part],
     generation: &Generation,
 ) -> Result<Vec<Arc<AtomicI64>>, String> {
-    let (inputs, changelog) =
-        (topics::name(config, stage.input()), topics::name(config, stage.changelog()));
+    let inputs = topics::name(config, stage.input());
+    let changelog = stage.changelog();
+    let mut entry = changelog::Writer::default();
     let mut offsets = TopicPartitionList::new();
     let mut ends = Vec::new();
     for Part { partition, commit, at } in parts {
         let nowhere = Arc::new(AtomicI64::new(NOT_DELIVERED));
         for (topic, output_partition, record) in &commit.outputs {
-            send(producer, &topics::name(config, *topic), *output_partition, record, &nowhere)?;
+            let record = (&record.key[..], &record.value[..], record.at);
+            send(producer, *topic, *output_partition, record, &nowhere)?;
         }
         for (key, value) in &commit.state_changes {
-            let record = changelog::state_record(key, value.as_deref(), *at);
-            send(producer, &changelog, *partition, &record, &nowhere)?;
+            let (key, value) = entry.state(key, value.as_deref());
+            send(producer, changelog, *partition, (key, value, *at), &nowhere)?;
         }
         let end = Arc::new(AtomicI64::new(NOT_DELIVERED));
-        let position = changelog::position_record(commit.next_offset, *at);
-        send(producer, &changelog, *partition, &position, &end)?;
+        let (key, value) = entry.position(commit.next_offset);
+        send(producer, changelog, *partition, (key, value, *at), &end)?;
         ends.push(end);
         let next = i64::try_from(commit.next_offset).unwrap_or(i64::MAX);
         let next = rdkafka::Offset::Offset(next);
@@ -292,24 +309,22 @@ fn fill(
 /// Waits for room in the producer's queue, which a large commit may need.
 fn send(
     producer: &TransactionalProducer,
-    topic: &str,
+    topic: Topic,
     partition: u32,
-    record: &Record,
+    record: (&[u8], &[u8], UnixMillis),
     offset: &Arc<AtomicI64>,
 ) -> Result<(), String> {
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
-    let mut next =
-        message(BaseRecord::with_opaque_to(topic, Arc::clone(offset)), partition, record);
+    let mut deadline = None;
     loop {
-        match producer.send(next) {
+        match producer.topics.produce(topic, partition, record, Arc::clone(offset)) {
             Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused))
-                if Instant::now() < deadline =>
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
+                if Instant::now()
+                    < *deadline.get_or_insert_with(|| Instant::now() + REQUEST_TIMEOUT) =>
             {
-                next = refused;
                 producer.poll(QUEUE_FULL_POLL);
             }
-            Err((error, _)) => return Err(explain(&error)),
+            Err(error) => return Err(explain(&error)),
         }
     }
 }
