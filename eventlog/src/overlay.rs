@@ -1,6 +1,7 @@
 //! State changes that are not committed yet, laid over the committed state until they are.
 
 use crate::{PartitionState, ReadError};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -8,12 +9,24 @@ use std::ops::Bound;
 pub struct Overlay<'a> {
     committed: &'a dyn PartitionState,
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// What is known of the committed state, by the first byte of keys.
+    known: BTreeMap<u8, Known>,
+}
+
+/// Looking for the first entry of a range is what costs most in the committed state, and the rules
+/// do so at every record, mostly to find the same or nothing. The committed state does not change
+/// while it is overlaid, so what was found holds on.
+struct Known {
+    /// Every committed key from here …
+    from: Vec<u8>,
+    /// … to before this entry has changed. None: all to the end of the first byte have.
+    next: Option<(Bytes, Bytes)>,
 }
 
 impl<'a> Overlay<'a> {
     #[must_use]
     pub fn new(committed: &'a dyn PartitionState) -> Self {
-        Self { committed, changes: BTreeMap::new() }
+        Self { committed, changes: BTreeMap::new(), known: BTreeMap::new() }
     }
 
     /// How many keys have changed.
@@ -71,19 +84,13 @@ impl<'a> Overlay<'a> {
             .changes
             .range::<[u8], _>(range)
             .find_map(|(k, v)| v.as_ref().map(|v| (k.as_slice(), v.as_slice())));
-        let mut start = from.to_vec();
-        while let Some((stored_key, stored_value)) = self.committed.first_in(&start, end)? {
-            if changed.is_some_and(|(changed_key, _)| changed_key <= &stored_key[..]) {
-                break;
-            }
-            if !self.changes.contains_key(&stored_key[..]) {
-                fill(key, &stored_key);
-                fill(value, &stored_value);
-                return Ok(true);
-            }
-            // Deleted in this batch (a change would have been found above): look behind it.
-            fill(&mut start, &stored_key);
-            start.push(0);
+        if let Some((stored_key, stored_value)) =
+            unchanged(self.committed, &self.changes, &mut self.known, from, end)?
+            && !changed.is_some_and(|(changed_key, _)| changed_key < &stored_key[..])
+        {
+            fill(key, &stored_key);
+            fill(value, &stored_value);
+            return Ok(true);
         }
         if let Some((changed_key, changed_value)) = changed {
             fill(key, changed_key);
@@ -92,6 +99,52 @@ impl<'a> Overlay<'a> {
         }
         Ok(false)
     }
+}
+
+/// The first committed entry of `from <= key < end` that has not changed.
+fn unchanged(
+    committed: &dyn PartitionState,
+    changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    known: &mut BTreeMap<u8, Known>,
+    from: &[u8],
+    end: &[u8],
+) -> Result<Option<(Bytes, Bytes)>, ReadError> {
+    // A range over several first bytes is nothing that is asked for again and again.
+    let Some(&lane) = from.first().filter(|lane| end < &[**lane, u8::MAX][..]) else {
+        let mut start = from.to_vec();
+        while let Some((key, value)) = committed.first_in(&start, end)? {
+            if !changes.contains_key(&key[..]) {
+                return Ok(Some((key, value)));
+            }
+            after(&key, &mut start);
+        }
+        return Ok(None);
+    };
+    let lane_end = lane.checked_add(1).map_or(vec![lane, u8::MAX], |next| vec![next]);
+    let holds = |it: &Known| {
+        it.from.as_slice() <= from && it.next.as_ref().is_none_or(|(key, _)| &key[..] >= from)
+    };
+    let known = match known.get_mut(&lane) {
+        Some(it) if holds(it) => it,
+        _ => {
+            let next = committed.first_in(from, &lane_end)?;
+            let it = Known { from: from.to_vec(), next };
+            known.insert(lane, it);
+            known.get_mut(&lane).expect("it was put there")
+        }
+    };
+    let mut start = Vec::new();
+    while let Some((key, _)) = known.next.as_ref().filter(|(key, _)| changes.contains_key(&key[..])) {
+        after(key, &mut start);
+        known.next = committed.first_in(&start, &lane_end)?;
+    }
+    Ok(known.next.clone().filter(|(key, _)| &key[..] < end))
+}
+
+/// Fills `start` with the least key behind `key`.
+fn after(key: &[u8], start: &mut Vec<u8>) {
+    fill(start, key);
+    start.push(0);
 }
 
 fn fill(buffer: &mut Vec<u8>, bytes: &[u8]) {

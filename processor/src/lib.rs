@@ -12,6 +12,7 @@ pub mod pipeline;
 pub mod rekey;
 mod resolve;
 mod run;
+mod tally;
 
 pub use config::ProcessorConfig;
 pub use error::ProcessorError;

@@ -1,11 +1,12 @@
 //! What the rules say, written out as the records of a commit while it is still borrowed.
 
+use crate::tally::Tally;
 use bytes::Bytes;
 use eventlog::Record;
 use rules::invariants::{Invariant, Violation};
 use rules::{Decided, DecisionView, Scratch};
 use schemas::codec::{encode, encode_as};
-use schemas::{Availability, Decision, Reason, Topic, UnixMillis};
+use schemas::{Availability, Decision, Topic, UnixMillis};
 
 /// A decision of more bytes is told in several records; well below what the log takes.
 const RECORD_BYTES_SPLIT: usize = 512 * 1024;
@@ -24,6 +25,8 @@ pub(crate) struct Outputs {
     pub(crate) outcomes: usize,
     /// Violations that were logged in this commit; all of them are counted.
     logged: usize,
+    /// To be counted when all is decided.
+    pub(crate) tally: Tally,
     buffer: Vec<u8>,
     scratch: Scratch,
 }
@@ -36,6 +39,7 @@ impl Outputs {
             records: Vec::new(),
             outcomes: 0,
             logged: 0,
+            tally: Tally::default(),
             buffer: Vec::new(),
             scratch: Scratch::default(),
         }
@@ -103,16 +107,14 @@ impl Decided for Outputs {
                 || decision.redecision.is_some(),
         );
         if let Some(postback) = &decision.postback {
-            let reason = postback.reason.map_or("", Reason::code);
-            metrics::counter!("gokart_postbacks_decided_total", "outcome" => postback.outcome.code(), "reason" => reason).increment(1);
+            self.tally.postback(postback.outcome.code(), postback.reason);
         }
         if let Some(redecision) = decision.redecision {
             let preview = if redecision.preview { "true" } else { "false" };
             metrics::counter!("gokart_redecisions_total", "effect" => redecision.effect.code(), "preview" => preview).increment(1);
         }
         for conversion in decision.conversions() {
-            let reason = conversion.reason.map_or("", Reason::code);
-            metrics::counter!("gokart_conversion_revisions_total", "status" => conversion.status.code(), "reason" => reason).increment(1);
+            self.tally.revision(conversion.status, conversion.reason);
         }
         self.buffer.clear();
         encode_as::<Decision>(decision, &mut self.buffer);

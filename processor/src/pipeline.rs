@@ -205,6 +205,7 @@ pub fn decide(
     let commit = if is_idle {
         None
     } else {
+        worker.out.tally.count();
         let outputs = std::mem::take(&mut worker.out.records);
         if clock != clock_before {
             worker

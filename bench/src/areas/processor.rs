@@ -16,7 +16,8 @@ use tests::stack::{PARTITIONS, Stack};
 /// Clicks of one run; each has two events.
 const CLICKS: u64 = 100_000;
 const EVENTS: u64 = 2;
-const POLL: Duration = Duration::from_millis(10);
+/// Each look is a request for all metrics, which the processor pays for.
+const POLL: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(300);
 const COPIED_DECISIONS: &str = "copied-decisions";
 const COPIED_STATE: &str = "copied-state";

@@ -4,6 +4,7 @@ use super::changelog;
 use super::config::{KafkaConfig, REQUEST_TIMEOUT};
 use super::context::{client_error, explain, log_line};
 use super::fetch::partition_number;
+use super::ffi::events::WatchedQueue;
 use super::ffi::group::{Generation, send_offsets_to_transaction};
 use super::producer::Topics;
 use super::topics;
@@ -17,14 +18,16 @@ use schemas::{Topic, UnixMillis};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-const QUEUE_FULL_POLL: Duration = Duration::from_millis(5);
-const FLUSH_POLL: Duration = Duration::from_millis(1);
+/// How often it is looked whether there is room in a full queue, or the end of a flush or of an
+/// abort was reached, even if no report has come.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// How often a producer without anything to do is listened to.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
-/// Log lines and reports that may have come together.
-const EVENTS_PER_LOOK: usize = 200;
+/// Log lines and (batches of) reports that are taken together.
+const EVENTS_PER_LOOK: usize = 1_000;
 /// librdkafka's facility of the lines about connections that broke.
 const CONNECTION_FAILED: &str = "FAIL";
 /// No offset has been reported yet.
@@ -97,8 +100,9 @@ impl Worker {
         let (jobs, queue) = mpsc::sync_channel::<Job>(1);
         let (ready, is_ready) = oneshot::channel();
         let (config, id) = (config.clone(), format!("{}-{instance}", stage.member()));
+        let runtime = Handle::current();
         let work = move || {
-            let producer = match start_producer(&config, &id) {
+            let producer = match start_producer(&config, &id, runtime) {
                 Ok(producer) => producer,
                 Err(why) => return drop(ready.send(Err(why))),
             };
@@ -176,7 +180,33 @@ impl ProducerContext for Deliveries {
 struct TransactionalProducer {
     // Before the producer, so that they are dropped before it.
     topics: Topics,
+    reports: WatchedQueue,
     producer: BaseProducer<Deliveries>,
+    /// For waiting in a thread that is none of the runtime's.
+    runtime: Handle,
+}
+
+impl TransactionalProducer {
+    /// Hears what has come.
+    fn hear(&self) {
+        for _ in 0..EVENTS_PER_LOOK {
+            if !self.reports.holds_something() {
+                return;
+            }
+            // One thing a call. With time to wait, it would go round and round for the last
+            // millisecond, and not come back before.
+            self.producer.poll(Duration::ZERO);
+        }
+    }
+
+    /// Hears what has come, or waits for it, for at most `within`.
+    fn listen(&self, within: Duration) {
+        if !self.reports.holds_something() {
+            let arrived = self.reports.arrived().notified();
+            let _ = self.runtime.block_on(async { tokio::time::timeout(within, arrived).await });
+        }
+        self.hear();
+    }
 }
 
 impl std::ops::Deref for TransactionalProducer {
@@ -187,24 +217,27 @@ impl std::ops::Deref for TransactionalProducer {
     }
 }
 
-fn start_producer(config: &KafkaConfig, id: &str) -> Result<TransactionalProducer, String> {
+fn start_producer(
+    config: &KafkaConfig,
+    id: &str,
+    runtime: Handle,
+) -> Result<TransactionalProducer, String> {
     let client = config.transactional_producer(id);
     let producer: BaseProducer<Deliveries> =
         BaseProducer::from_config_and_context(&client, Deliveries::default())
             .map_err(|error| explain(&error))?;
-    // SAFETY: the producer is live, and dropped after its topics.
-    let topics = unsafe { Topics::new(config, producer.client().native_ptr()) };
+    let client = producer.client().native_ptr();
+    // SAFETY: the producer is live, and dropped after both.
+    let (topics, reports) = unsafe { (Topics::new(config, client), WatchedQueue::main(client)) };
     let topics = topics.map_err(|error| explain(&error))?;
+    let reports = reports.ok_or("the producer has no main queue")?;
     producer.init_transactions(REQUEST_TIMEOUT).map_err(|error| explain(&error))?;
-    Ok(TransactionalProducer { topics, producer })
+    Ok(TransactionalProducer { topics, reports, producer, runtime })
 }
 
 /// Hears what has happened; whether a connection broke.
 fn look(producer: &TransactionalProducer) -> bool {
-    // One thing a call.
-    for _ in 0..EVENTS_PER_LOOK {
-        producer.poll(Duration::ZERO);
-    }
+    producer.hear();
     producer.client().context().has_broken.load(Ordering::Acquire)
 }
 
@@ -212,7 +245,7 @@ fn look(producer: &TransactionalProducer) -> bool {
 fn flush(producer: &TransactionalProducer) {
     let deadline = Instant::now() + REQUEST_TIMEOUT;
     while producer.in_flight_count() > 0 && Instant::now() < deadline {
-        producer.poll(FLUSH_POLL);
+        producer.listen(LOOK_INTERVAL);
     }
 }
 
@@ -255,7 +288,7 @@ fn abort(producer: &TransactionalProducer, why: String) -> Outcome {
     let aborted = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done.load(Ordering::Acquire) {
-                producer.poll(FLUSH_POLL);
+                producer.listen(LOOK_INTERVAL);
             }
         });
         let aborted = producer.abort_transaction(REQUEST_TIMEOUT);
@@ -322,7 +355,7 @@ fn send(
                 if Instant::now()
                     < *deadline.get_or_insert_with(|| Instant::now() + REQUEST_TIMEOUT) =>
             {
-                producer.poll(QUEUE_FULL_POLL);
+                producer.listen(LOOK_INTERVAL);
             }
             Err(error) => return Err(explain(&error)),
         }
