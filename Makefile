@@ -4,7 +4,7 @@ DATA ?= .gokart
 CONFIG ?= examples
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build engine up demo test kafka sim rules crash away rolling fuzz bench
+.PHONY: help setup build engine up demo test kafka sim rules crash away rolling fuzz bench pieces
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,3 +57,6 @@ bench: setup engine ## Measure against the baselines (ONLY=area,… RUNS=5 SCALE
 	cargo build --locked --release --package gokart --package loadtest --package bench
 	target/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) \
 	    $(if $(SCALE),--scale $(SCALE))
+
+pieces: setup ## Time each piece of a postback's way, alone
+	cargo bench --locked --package bench --bench pieces

@@ -6,7 +6,8 @@ use admin::apply::{Source, check};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use eventlog::{Batch, PartitionState, ReadError, StoredRecord};
+use eventlog::{Batch, PartitionState, ReadError, Record, StoredRecord};
+use keyring::Keyring;
 use processor::ProcessorConfig;
 use processor::pipeline::{Asked, Context, decide};
 use schemas::{Catalog, Input, Topic, codec};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use tests::stack::examples;
+use tests::stack::{MASTER_KEYS, examples};
 use tokio::sync::watch;
 
 /// Postbacks decided in one batch.
@@ -32,6 +33,8 @@ pub enum Piece {
     Encode,
     /// The same, read again.
     Decode,
+    /// Making the records that `decide` decides.
+    Prepare,
     /// Everything from the record to its decision: reading, opening, rules, state, invariants,
     /// and the decision's own record.
     Decide,
@@ -40,8 +43,15 @@ pub enum Piece {
 }
 
 impl Piece {
+    /// All that is the product's.
     pub const ALL: [Self; 6] =
         [Self::Parse, Self::Open, Self::Encode, Self::Decode, Self::Decide, Self::Rows];
+
+    /// What a run of it does beside it.
+    #[must_use]
+    pub const fn overhead(self) -> Option<Self> {
+        if matches!(self, Self::Decide) { Some(Self::Prepare) } else { None }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -50,54 +60,81 @@ pub struct Arguments {
     count: u64,
 }
 
+/// Does a piece for so many postbacks.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let count = arguments.count;
-    let maker = Maker::new(1)?;
-    let token = maker.token(1)?;
-    match arguments.piece {
-        Piece::Parse => {
-            let path = "/api/v1/2f8a0c/91be44/d0c7aa/";
-            let query = format!(
-                "signature=c2lnbmF0dXJl&gk_click_id={token}&cnv_event_id=s2s_level%20200&gaid=38400000-8cf0"
-            );
-            for _ in 0..count {
-                black_box(ingest::route(black_box(path)));
-                black_box(ingest::Parameters::from_query(black_box(&query)));
-            }
-        }
-        Piece::Open => {
-            for _ in 0..count {
-                black_box(maker.keyring.open(black_box(&token)))?;
-            }
-        }
-        Piece::Encode => {
-            let postback = maker.postback(&token, EVENTS[0]);
-            for _ in 0..count {
-                black_box(codec::encode(black_box(&postback)));
-            }
-        }
-        Piece::Decode => {
-            let record = maker.record(&token, EVENTS[0]);
-            for _ in 0..count {
-                black_box(Input::decode(black_box(&record.value)))?;
-            }
-        }
-        Piece::Decide => {
-            decisions(maker, count)?;
-        }
-        Piece::Rows => {
-            let decided = decisions(maker, 1)?;
-            let source: Place = (Topic::Decisions, 0);
-            let record = decided.into_iter().next().context("no decision")?;
-            let at = record.at;
-            let records = vec![StoredRecord { offset: 0, record }];
-            let batch = Batch { records, next_offset: 1, at_end: true };
-            for _ in 0..count {
-                black_box(sink::decode::decode(source, 0, black_box(&batch), at))?;
-            }
-        }
+    let mut work = Work::new(arguments.piece)?;
+    let mut done = 0;
+    while done < arguments.count {
+        let prepared = work.prepare()?;
+        done += work.run(prepared)?;
     }
     Ok(())
+}
+
+/// A piece, ready to be done again and again.
+pub struct Work {
+    piece: Piece,
+    maker: Maker,
+    token: String,
+    postback: schemas::Postback,
+    record: Record,
+    decider: Decider,
+    decided: Batch,
+}
+
+/// What one go of a piece works on.
+pub struct Prepared(Option<Batch>);
+
+impl Work {
+    /// # Errors
+    /// When the benchmarks' own offers do not decide as they should.
+    pub fn new(piece: Piece) -> Result<Self> {
+        let maker = Maker::new(1)?;
+        let token = maker.token(1)?;
+        let mut decider = Decider::new()?;
+        let first = decider.batch(1)?;
+        let record = decider.decide(&first)?.into_iter().next().context("no decision")?;
+        let decided = Batch {
+            records: vec![StoredRecord { offset: 0, record }],
+            next_offset: 1,
+            at_end: true,
+        };
+        let postback = maker.postback(&token, EVENTS[0]);
+        let record = maker.record(&token, EVENTS[0]);
+        Ok(Self { piece, maker, token, postback, record, decider, decided })
+    }
+
+    /// Makes what the next [`Self::run`] works on.
+    pub fn prepare(&mut self) -> Result<Prepared> {
+        let wants_batch = matches!(self.piece, Piece::Prepare | Piece::Decide);
+        Ok(Prepared(wants_batch.then(|| self.decider.batch(BATCH)).transpose()?))
+    }
+
+    /// Does the piece once, for as many postbacks as it returns.
+    pub fn run(&mut self, Prepared(batch): Prepared) -> Result<u64> {
+        match self.piece {
+            Piece::Parse => {
+                let query = format!(
+                    "signature=c2lnbmF0dXJl&gk_click_id={}&cnv_event_id=s2s_level%20200&gaid=38400000-8cf0",
+                    self.token
+                );
+                black_box(ingest::route(black_box("/api/v1/2f8a0c/91be44/d0c7aa/")));
+                black_box(ingest::Parameters::from_query(black_box(&query)));
+            }
+            Piece::Open => drop(black_box(self.maker.keyring.open(black_box(&self.token)))?),
+            Piece::Encode => drop(black_box(codec::encode(black_box(&self.postback)))),
+            Piece::Decode => drop(black_box(Input::decode(black_box(&self.record.value)))?),
+            Piece::Prepare => drop(black_box(batch)),
+            Piece::Decide => {
+                black_box(self.decider.decide(&batch.context("nothing was prepared")?)?);
+            }
+            Piece::Rows => {
+                let (source, at): (Place, _) = ((Topic::Decisions, 0), self.maker.now);
+                black_box(sink::decode::decode(source, 0, black_box(&self.decided), at))?;
+            }
+        }
+        Ok(if matches!(self.piece, Piece::Prepare | Piece::Decide) { BATCH } else { 1 })
+    }
 }
 
 /// State in memory, as sorted as the real one.
@@ -117,45 +154,62 @@ impl PartitionState for Memory {
     }
 }
 
-/// Decides the first event of so many clicks, in batches, and gives the last batch's records.
-fn decisions(maker: Maker, count: u64) -> Result<Vec<eventlog::Record>> {
-    let mut state = Memory::default();
-    let catalog = Arc::new(catalog(&maker)?);
-    let (_keep, catalog) = watch::channel(catalog);
-    let (now, config) = (maker.now, ProcessorConfig::default());
-    let tokens = (0..count).map(|it| maker.token(it * OFFERS)).collect::<Result<Vec<_>>>()?;
-    let records: Vec<_> = tokens.iter().map(|token| maker.record(token, EVENTS[0])).collect();
-    let keyring = Arc::new(maker.keyring);
-    let context = Context { keyring, catalog, clock: Clock::manual(now.0), config, partitions: 1 };
-    let mut written = Vec::new();
-    let mut offset = 0;
-    for portion in records.chunks(BATCH as usize) {
-        let stored = (offset..).zip(portion);
-        let records: Vec<StoredRecord> = stored
-            .map(|(offset, record)| StoredRecord { offset, record: record.clone() })
-            .collect();
-        offset += records.len() as u64;
-        let batch = Batch { records, next_offset: offset, at_end: false };
-        let asked = Asked { batch: &batch, asked_at: now };
-        let step = decide(&context, &state, 0, asked, 0)?;
-        ensure!(step.records_done == portion.len(), "a batch was not decided at once");
+/// A partition that is decided batch after batch: the first event of ever new clicks.
+struct Decider {
+    maker: Maker,
+    context: Context,
+    state: Memory,
+    clicks: u64,
+    offset: u64,
+    _catalog: watch::Sender<Arc<Catalog>>,
+}
+
+impl Decider {
+    fn new() -> Result<Self> {
+        let maker = Maker::new(1)?;
+        let (keep, catalog) = watch::channel(Arc::new(catalog(&maker)?));
+        let context = Context {
+            keyring: Arc::new(Keyring::parse(MASTER_KEYS)?),
+            catalog,
+            clock: Clock::manual(maker.now.0),
+            config: ProcessorConfig::default(),
+            partitions: 1,
+        };
+        let state = Memory::default();
+        Ok(Self { maker, context, state, clicks: 0, offset: 0, _catalog: keep })
+    }
+
+    /// So many records to be decided.
+    fn batch(&mut self, count: u64) -> Result<Batch> {
+        let mut records = Vec::new();
+        for _ in 0..count {
+            let token = self.maker.token(self.clicks * OFFERS)?;
+            let record = self.maker.record(&token, EVENTS[0]);
+            records.push(StoredRecord { offset: self.offset, record });
+            self.clicks += 1;
+            self.offset += 1;
+        }
+        Ok(Batch { records, next_offset: self.offset, at_end: false })
+    }
+
+    /// Decides them, and gives the decisions' records.
+    fn decide(&mut self, batch: &Batch) -> Result<Vec<Record>> {
+        let asked = Asked { batch, asked_at: self.maker.now };
+        let step = decide(&self.context, &self.state, 0, asked, 0)?;
+        ensure!(step.records_done == batch.records.len(), "a batch was not decided at once");
         let commit = step.commit.context("nothing was decided")?;
         for (key, value) in commit.state_changes {
             match value {
-                Some(value) => state.0.insert(key, value.into()),
-                None => state.0.remove(&key),
+                Some(value) => self.state.0.insert(key, value.into()),
+                None => self.state.0.remove(&key),
             };
         }
         let of = |(topic, _, record)| (topic == Topic::Decisions).then_some(record);
-        written = commit.outputs.into_iter().filter_map(of).collect();
+        let written: Vec<Record> = commit.outputs.into_iter().filter_map(of).collect();
+        let last = String::from_utf8_lossy(&written.last().context("no decision")?.value);
+        ensure!(last.contains("\"Success\""), "the postbacks were not taken: {last}");
+        Ok(written)
     }
-    let last = written.last().context("no decision")?;
-    ensure!(
-        String::from_utf8_lossy(&last.value).contains("\"Success\""),
-        "the postbacks were not taken: {}",
-        String::from_utf8_lossy(&last.value)
-    );
-    Ok(written)
 }
 
 /// The example installation with the offers of the benchmarks.

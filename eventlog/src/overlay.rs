@@ -134,7 +134,8 @@ fn unchanged(
         }
     };
     let mut start = Vec::new();
-    while let Some((key, _)) = known.next.as_ref().filter(|(key, _)| changes.contains_key(&key[..])) {
+    while let Some((key, _)) = known.next.as_ref().filter(|(key, _)| changes.contains_key(&key[..]))
+    {
         after(key, &mut start);
         known.next = committed.first_in(&start, &lane_end)?;
     }

@@ -18,14 +18,14 @@ pub fn measure(context: &Context) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     for piece in Piece::ALL {
         let value = piece.to_possible_value().context("a piece without a name")?;
-        let count = (counted(value.get_name(), many)? - counted(value.get_name(), few)?) as f64;
+        let mut each = of_one(piece, few, many)?;
+        if let Some(overhead) = piece.overhead() {
+            each -= of_one(overhead, few, many)?;
+        }
         lines.push(Line {
             what: value.get_name().to_owned(),
             unit: "instructions".into(),
-            series: vec![Series {
-                name: "one postback".into(),
-                values: vec![count / (many - few) as f64],
-            }],
+            series: vec![Series { name: "one postback".into(), values: vec![each] }],
             target: None,
             notes: value.get_help().map(|help| vec![help.to_string()]).unwrap_or_default(),
         });
@@ -33,6 +33,13 @@ pub fn measure(context: &Context) -> Result<Vec<Line>> {
     }
     progress.finish_and_clear();
     Ok(lines)
+}
+
+/// Instructions of a piece for one postback.
+fn of_one(piece: Piece, few: u64, many: u64) -> Result<f64> {
+    let value = piece.to_possible_value().context("a piece without a name")?;
+    let name = value.get_name();
+    Ok((counted(name, many)? - counted(name, few)?) as f64 / (many - few) as f64)
 }
 
 /// Instructions of this binary doing a piece so many times.

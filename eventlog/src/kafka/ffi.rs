@@ -8,8 +8,8 @@ pub mod group;
 pub mod produce;
 
 use crate::{Offset, Record, StoredRecord};
-use events::WatchedQueue;
 use bytes::Bytes;
+use events::WatchedQueue;
 use rdkafka::bindings as c;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;

@@ -338,8 +338,7 @@ fn new_producer(config: &KafkaConfig) -> Result<Arc<Delivering>, KafkaError> {
     let producer = BaseProducer::from_config_and_context(&config.producer(), Deliveries)?;
     let client = producer.client().native_ptr();
     // SAFETY: the producer is live, and all of `Delivering` is dropped before it.
-    let (topics, reports) =
-        unsafe { (Topics::new(config, client)?, WatchedQueue::main(client)) };
+    let (topics, reports) = unsafe { (Topics::new(config, client)?, WatchedQueue::main(client)) };
     let reports = reports
         .ok_or_else(|| KafkaError::ClientCreation("the producer has no main queue".to_string()))?;
     Ok(Arc::new(Delivering { topics, reports, producer }))
