@@ -14,6 +14,9 @@ pub struct Area {
     pub commit: String,
     pub machine: Machine,
     pub lines: Vec<Line>,
+    /// What should be among the lines and is not, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_measured: Vec<String>,
 }
 
 /// One comparison, or one number that stands alone.
@@ -45,6 +48,8 @@ pub enum Target {
     RatioAtMost(f64),
     /// The first series itself, in the line's unit, at most this.
     AtMost(f64),
+    /// Every value of the first series exactly this.
+    Exactly(f64),
 }
 
 impl Line {
@@ -61,19 +66,24 @@ impl Line {
             Target::RatioAtLeast(least) => self.ratio().map(|ratio| ratio >= least),
             Target::RatioAtMost(most) => self.ratio().map(|ratio| ratio <= most),
             Target::AtMost(most) => first().map(|value| value <= most),
+            Target::Exactly(wanted) => {
+                let values = &self.series.first()?.values;
+                Some(!values.is_empty() && values.iter().all(|it| it.total_cmp(&wanted).is_eq()))
+            }
         }
     }
 }
 
 impl Area {
     /// The lines, with where and when they were measured.
-    pub fn new(name: &str, lines: Vec<Line>) -> Result<Self> {
+    pub fn new(name: &str, lines: Vec<Line>, not_measured: Vec<String>) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             measured_at: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             commit: commit(),
             machine: Machine::this(),
             lines,
+            not_measured,
         })
     }
 }

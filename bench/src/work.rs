@@ -1,7 +1,7 @@
 //! The pieces of a postback's way, each alone and again and again, so that what one costs can be
 //! counted: the product's own functions, fed as the product feeds them.
 
-use crate::postbacks::{EVENTS, Maker, OFFERS, documents};
+use crate::postbacks::{EVENTS, Maker, OFFERS, Offers};
 use admin::apply::{Source, check};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
@@ -52,7 +52,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     let count = arguments.count;
-    let maker = Maker::new(1)?;
+    let maker = Maker::new(1, OFFERS)?;
     let token = maker.token(1)?;
     match arguments.piece {
         Piece::Parse => {
@@ -160,7 +160,7 @@ fn decisions(maker: Maker, count: u64) -> Result<Vec<eventlog::Record>> {
 
 /// The example installation with the offers of the benchmarks.
 fn catalog(maker: &Maker) -> Result<Catalog> {
-    let mut sources = vec![Source { name: "bench".to_owned(), text: documents() }];
+    let mut sources = vec![Source { name: "bench".to_owned(), text: Offers::FEW.documents() }];
     for entry in std::fs::read_dir(Path::new(&examples()))? {
         let path = entry?.path();
         if path.extension().is_some_and(|it| it == "yaml") {
