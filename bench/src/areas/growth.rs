@@ -22,8 +22,7 @@ const OFFERS: u64 = 16;
 const PARTITIONS: u32 = 4;
 /// Of a run; of old clicks fewer, if there are not as many for all runs.
 const POSTBACKS: u64 = 30_000;
-const DECADES: [u64; 3] = [1, 10, 100];
-/// Of a dimension: its name, and what the others are meanwhile.
+
 const BY_STATE: &str = "by clicks in state";
 const BY_OFFERS: &str = "by offers";
 const BY_PARTITIONS: &str = "by partitions";
@@ -47,30 +46,23 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
         stack.process(role)?.stop()?;
     }
     let clicks = context.sized(CLICKS);
-    let base = Size { clicks, offers: OFFERS, partitions: PARTITIONS };
-    let [mut few, mut many] = [(); 2].map(|()| Vec::<Site>::new());
-    for times in DECADES {
-        let size = Size { clicks: clicks * times, ..base };
-        few.push(Site::make(context, &mut stack, &format!("clicks-{times}"), size).await?);
-    }
-    let [one, ten, hundred] = &mut few[..] else { unreachable!("as many as there are decades") };
-    by_state(context, [one, ten, hundred]).await?;
-    few.truncate(1);
-    for times in &DECADES[1..] {
-        let size = Size { offers: OFFERS * times, ..base };
-        few.push(Site::make(context, &mut stack, &format!("offers-{times}"), size).await?);
-    }
-    let [one, ten, hundred] = &mut few[..] else { unreachable!("as many as there are decades") };
-    by_offers(context, [one, ten, hundred]).await?;
+    let size = Size { clicks, offers: OFFERS, partitions: PARTITIONS };
+    let mut make = async |name: &str, size| Site::make(context, &mut stack, name, size).await;
+    let mut base = make("base", size).await?;
+
+    let mut ten = make("clicks-10", Size { clicks: 10 * clicks, ..size }).await?;
+    let mut hundred = make("clicks-100", Size { clicks: 100 * clicks, ..size }).await?;
+    by_state(context, [&mut base, &mut ten, &mut hundred]).await?;
+
+    let mut ten = make("offers-10", Size { offers: 10 * OFFERS, ..size }).await?;
+    let mut hundred = make("offers-100", Size { offers: 100 * OFFERS, ..size }).await?;
+    by_offers(context, [&mut base, &mut ten, &mut hundred]).await?;
+
     // Of few offers, most partitions would have nothing to decide.
-    many.extend(few.pop());
-    drop(few);
-    for times in &DECADES[1..] {
-        let size = Size { partitions: PARTITIONS * *times as u32, ..many[0].size };
-        many.push(Site::make(context, &mut stack, &format!("partitions-{times}"), size).await?);
-    }
-    let [one, ten, hundred] = &mut many[..] else { unreachable!("as many as there are decades") };
-    by_partitions(context, [one, ten, hundred]).await?;
+    let (size, mut base) = (hundred.size, hundred);
+    let mut ten = make("partitions-10", Size { partitions: 10 * PARTITIONS, ..size }).await?;
+    let mut hundred = make("partitions-100", Size { partitions: 100 * PARTITIONS, ..size }).await?;
+    by_partitions(context, [&mut base, &mut ten, &mut hundred]).await?;
     Ok(Vec::new())
 }
 
