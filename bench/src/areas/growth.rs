@@ -10,16 +10,15 @@ mod site;
 
 use crate::context::Context;
 use crate::measure::median;
+use crate::postbacks::OFFERS;
 use crate::results::{Line, Series};
 use anyhow::{Context as _, Result};
 use decider::{Decider, Took};
 use site::{Site, Size};
 use tests::kafka::Kafka;
-use tests::stack::Stack;
+use tests::stack::{PARTITIONS, Stack};
 
 const CLICKS: u64 = 100_000;
-const OFFERS: u64 = 16;
-const PARTITIONS: u32 = 4;
 /// Of a run; of old clicks fewer, if there are not as many for all runs.
 const POSTBACKS: u64 = 30_000;
 

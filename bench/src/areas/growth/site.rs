@@ -10,16 +10,16 @@ use eventlog::{EventLog, Record};
 use schemas::Topic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tests::stack::{Stack, examples};
+use tests::stack::{MASTER_KEYS, Stack, examples};
 use tokio::task::JoinSet;
 
 /// The numbers of clicks in state begin at 0, those of the click that is copied and of new ones
 /// here.
 const TEMPLATE_CLICK: u64 = 1 << 40;
 const FIRST_NEW_CLICK: u64 = 1 << 41;
-/// Greater than any number of clicks, and prime: multiples of it reach each click once, in an order
-/// that follows neither keys nor offers.
-const STRIDE: u64 = 1_000_000_007;
+/// Greater than any number of clicks, and prime: its multiples reach each click once. 2^32 by the
+/// golden ratio, so that few of them are spread as evenly as many.
+const STRIDE: u64 = 2_654_435_761;
 /// Documents of one file: what one may hold is bounded.
 const OFFERS_A_FILE: u64 = 200;
 /// Records handed to the log at once, and such portions on their way.
@@ -70,6 +70,8 @@ impl Site {
         stack.start_role("admin").await?;
         let directory = context.scratch().join(name);
         std::fs::create_dir_all(&directory)?;
+        let keys = directory.join("master-keys");
+        std::fs::write(&keys, MASTER_KEYS)?;
         let offers = Offers { count: size.offers, third: true };
         let version = apply(stack, &directory, offers)?;
 
@@ -83,7 +85,7 @@ impl Site {
             ("--partitions", size.partitions.to_string()),
             ("--replication", "1".to_owned()),
             ("--data", directory.join("data").display().to_string()),
-            ("--master-key-file", stack.role_data("master-keys").display().to_string()),
+            ("--master-key-file", keys.display().to_string()),
         ];
         let flags = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
         let arguments = std::iter::once("processor".to_owned()).chain(flags).collect();
