@@ -17,8 +17,9 @@ use tokio::process::Command;
 
 /// Of the first story; each has the next one.
 const SEED: u64 = 1;
-/// How long faults come in a story, in seconds: as long as its checks fit into memory.
-const STORY_S: u64 = 150;
+/// How long faults come in a story, in seconds: everything of it is checked in memory, again and
+/// again until it has settled.
+const STORY_S: u64 = 75;
 const STORY_MIN_S: u64 = 15;
 /// Requests a second, clicks among them; more than the machine takes under faults is sent later.
 const RATE: u64 = 1_000;

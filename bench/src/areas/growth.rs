@@ -90,6 +90,7 @@ async fn by_state(context: &Context, mut sites: [&mut Site; 3]) -> Result<()> {
             let portions = site.new_clicks(postbacks(context))?;
             let took = decider.decide(site, portions).await?;
             new.add(side, took);
+            decider.becomes_quiet().await?;
             let portions = site.old_clicks(old_postbacks)?;
             old.add(side, decider.decide(site, portions).await?);
             decider.stop()?;

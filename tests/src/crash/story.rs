@@ -86,7 +86,7 @@ impl Fault {
             Self::Kill(_) => "a process killed",
             Self::KillInserting => "ClickHouse killed inside an insert",
             Self::StopBroker(_) => "a broker stopped",
-            Self::LoseState(_) => "a processor killed, its state deleted",
+            Self::LoseState(_) => "a processor killed and its state deleted",
             Self::Pause(_) => "suspended",
             Self::Cut(_) => "cut off from everybody",
             Self::CutBetween(..) => "cut off from one another",

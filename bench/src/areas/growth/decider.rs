@@ -15,6 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Longest time for it to be suspended: the group gives its partitions away after 10 s.
 const SUSPENDED_MAX: Duration = Duration::from_secs(7);
 const IDLE: Duration = Duration::from_secs(2);
+/// CPU seconds a second below which a processor has nothing left to do of its start, such as writing
+/// tables of what stood in the journals of its state; and the longest wait for that.
+const QUIET: f64 = 0.3;
+const LOOK: Duration = Duration::from_millis(500);
+const QUIET_WITHIN: Duration = Duration::from_secs(120);
 
 pub struct Decider {
     process: Process,
@@ -53,7 +58,7 @@ struct Counts {
 }
 
 impl Decider {
-    /// Starts the real binary and waits until it has every partition.
+    /// Starts the real binary and waits until it has every partition and has nothing more to do.
     ///
     /// # Errors
     /// When it ends, or is not so far in time.
@@ -71,7 +76,20 @@ impl Decider {
             tokio::time::sleep(POLL).await;
         }
         decider.started_s = began.elapsed().as_secs_f64();
+        decider.becomes_quiet().await?;
         Ok(decider)
+    }
+
+    /// Waits until it has nothing left to do of what came before.
+    pub async fn becomes_quiet(&self) -> Result<()> {
+        let began = Instant::now();
+        while self.idle_for(LOOK).await? > QUIET {
+            ensure!(
+                began.elapsed() < QUIET_WITHIN,
+                "a processor with nothing to do is still busy after {QUIET_WITHIN:?}"
+            );
+        }
+        Ok(())
     }
 
     fn may_wait(&mut self, began: Instant) -> Result<()> {
@@ -86,9 +104,13 @@ impl Decider {
     }
 
     /// CPU seconds for each second of having nothing to do.
-    pub async fn idle(&mut self) -> Result<f64> {
+    pub async fn idle(&self) -> Result<f64> {
+        self.idle_for(IDLE).await
+    }
+
+    async fn idle_for(&self, time: Duration) -> Result<f64> {
         let (began, before) = (Instant::now(), cpu_seconds(self.process.pid())?);
-        tokio::time::sleep(IDLE).await;
+        tokio::time::sleep(time).await;
         Ok((cpu_seconds(self.process.pid())? - before) / began.elapsed().as_secs_f64())
     }
 
