@@ -6,13 +6,13 @@
 
 use crate::context::Context;
 use crate::results::{Line, Series, Target};
+use ::tests::crash::run::Outcome;
+use ::tests::process::{built, without_settings};
 use anyhow::{Context as _, Result, anyhow};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tests::crash::run::Outcome;
-use tests::process::{built, without_settings};
 use tokio::process::Command;
 
 /// Of the first story; each has the next one.

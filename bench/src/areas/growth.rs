@@ -12,11 +12,11 @@ use crate::context::Context;
 use crate::measure::median;
 use crate::postbacks::OFFERS;
 use crate::results::{Line, Series};
+use ::tests::kafka::Kafka;
+use ::tests::stack::{PARTITIONS, Stack};
 use anyhow::{Context as _, Result};
 use decider::{Decider, Took};
 use site::{Site, Size};
-use tests::kafka::Kafka;
-use tests::stack::{PARTITIONS, Stack};
 
 const CLICKS: u64 = 100_000;
 /// Of a run; of old clicks fewer, if there are not as many for all runs.

@@ -2,12 +2,12 @@
 
 use super::site::{Portions, Site};
 use crate::process::{cpu_seconds, resident_bytes};
+use ::tests::http;
+use ::tests::process::{Process, free_address};
 use anyhow::{Result, bail, ensure};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tests::http;
-use tests::process::{Process, free_address};
 
 const POLL: Duration = Duration::from_millis(20);
 /// For anything that must happen.

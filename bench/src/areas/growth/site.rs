@@ -4,13 +4,13 @@ use super::decider::Decider;
 use crate::context::Context;
 use crate::postbacks::{EVENTS, Maker, Offers, THIRD};
 use crate::state::{self, Copied, Template};
+use ::tests::stack::{MASTER_KEYS, Stack, examples};
 use anyhow::{Context as _, Result, ensure};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{EventLog, Record};
 use schemas::Topic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tests::stack::{MASTER_KEYS, Stack, examples};
 use tokio::task::JoinSet;
 
 /// The numbers of clicks in state begin at 0, those of the click that is copied and of new ones
@@ -179,7 +179,7 @@ impl Site {
 
 /// How much earlier than the one that is copied a click of the state was made.
 fn earlier_ms(number: u64) -> u64 {
-    tests::random::Random(number).below(state::SPREAD_MS)
+    ::tests::random::Random(number).below(state::SPREAD_MS)
 }
 
 /// The nth of so many clicks in an order that is all over them.
