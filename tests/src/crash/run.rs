@@ -79,7 +79,7 @@ pub struct Outcome {
 /// A difference, or something that went wrong on the way: what to print, and what is known.
 pub struct Failure {
     pub text: String,
-    pub outcome: Outcome,
+    pub outcome: Box<Outcome>,
 }
 
 /// Tells a story. `Err` has everything that is needed to look into it.
@@ -103,7 +103,7 @@ pub async fn tell(settings: &Settings) -> std::result::Result<Outcome, Failure> 
                 told.lines.join("\n"),
                 settings.directory.display()
             );
-            Err(Failure { text, outcome })
+            Err(Failure { text, outcome: Box::new(outcome) })
         }
     }
 }
