@@ -122,7 +122,7 @@ fn tell_one(cli: &Cli) -> Result<()> {
     let told = runtime.block_on(tell(&settings));
     let outcome = match &told {
         Ok(outcome) => outcome,
-        Err(failure) => &failure.outcome,
+        Err(failure) => failure.outcome.as_ref(),
     };
     if let Some(path) = &cli.json {
         std::fs::write(path, serde_json::to_string(outcome)?)?;
