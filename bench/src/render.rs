@@ -86,6 +86,7 @@ fn target(target: Target) -> String {
     match target {
         Target::RatioAtLeast(least) => format!("≥ {least:.2} ×"),
         Target::RatioAtMost(most) => format!("≤ {most:.2} ×"),
+        Target::P95RatioAtMost(most) => format!("p95 ≤ {most:.2} ×"),
         Target::AtMost(most) => format!("≤ {}", number(most)),
         Target::Exactly(wanted) => format!("= {}", cut(wanted)),
     }
@@ -175,6 +176,10 @@ mod tests {
         };
         assert_eq!(line.reached(), Some(true));
         line.target = Some(Target::RatioAtLeast(0.81));
+        assert_eq!(line.reached(), Some(false));
+        line.target = Some(Target::RatioAtMost(0.8));
+        assert_eq!(line.reached(), Some(true));
+        line.target = Some(Target::P95RatioAtMost(0.84));
         assert_eq!(line.reached(), Some(false));
         line.target = Some(Target::AtMost(80.0));
         assert_eq!(line.reached(), Some(true));

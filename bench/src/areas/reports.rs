@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use std::time::Instant;
 
 const SEED: u64 = 20_261_101;
-const FUNNEL_TARGET: Target = Target::RatioAtMost(1.5);
+const FUNNEL_TARGET: Target = Target::P95RatioAtMost(1.5);
 /// An export may need no more memory for all rows than for a part of them.
 const MEMORY_TARGET: Target = Target::RatioAtMost(1.25);
 
