@@ -53,10 +53,10 @@ rolling: engine ## Replace every process under load, by OTHER=another gokart bin
 fuzz: ## Fuzz what strangers and operators send, SECONDS=30 each target
 	@fuzz/run.sh "$(or $(SECONDS),30)"
 
-bench: setup engine ## Measure against the baselines (ONLY=area,… RUNS=5 SCALE=1), into bench/results.md
-	cargo build --locked --release --package gokart --package loadtest --package bench
+bench: setup engine ## Measure against the baselines (ONLY=area,… RUNS=5 SCALE=1 MINUTES=10), into bench/results.md
+	cargo build --locked --release --package gokart --package loadtest --package bench --package tests
 	target/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) \
-	    $(if $(SCALE),--scale $(SCALE))
+	    $(if $(SCALE),--scale $(SCALE)) $(if $(MINUTES),--minutes $(MINUTES))
 
 pieces: setup ## Time each piece of a postback's way, alone
 	cargo bench --locked --package bench --bench pieces

@@ -1,24 +1,62 @@
 //! What every area gets: how often to run, where to write, and how to say how far it is.
 
-use crate::results::Series;
+use crate::results::{Line, Series};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tempfile::TempDir;
+
+/// Longest time for an area; what it has by then is kept.
+pub const AREA_WITHIN: Duration = Duration::from_secs(25 * 60);
+/// How long `correctness` breaks things unless told otherwise.
+pub const STORIES_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// One area's measurement.
 pub struct Context {
     area: &'static str,
     runs: usize,
     scale: u64,
+    stories_for: Duration,
     scratch: TempDir,
+    so_far: Mutex<SoFar>,
+}
+
+/// What an area has come to, whatever becomes of the rest of it.
+#[derive(Debug, Default)]
+pub struct SoFar {
+    pub lines: Vec<Line>,
+    /// What is going on now.
+    pub part: String,
+    /// What is still to come.
+    pub planned: Vec<String>,
+    /// What was tried, and why there is no line.
+    pub missing: Vec<String>,
 }
 
 impl Context {
     /// A context with an empty directory that is removed in the end.
     pub fn new(area: &'static str, runs: usize, scale: u64) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("gokart-bench-").tempdir()?;
-        Ok(Self { area, runs: runs.max(1), scale: scale.max(1), scratch })
+        let (runs, scale) = (runs.max(1), scale.max(1));
+        let (stories_for, so_far) = (STORIES_FOR, Mutex::default());
+        Ok(Self { area, runs, scale, stories_for, scratch, so_far })
+    }
+
+    /// The same with another time for stories of misfortune.
+    pub fn with_stories_for(self, stories_for: Duration) -> Self {
+        Self { stories_for, ..self }
+    }
+
+    /// How long stories of misfortune are told, divided by the scale of this run.
+    pub fn stories_for(&self) -> Duration {
+        Duration::from_secs(self.sized(self.stories_for.as_secs()))
+    }
+
+    /// How long the area may take.
+    pub fn within(&self) -> Duration {
+        AREA_WITHIN + self.stories_for.saturating_sub(STORIES_FOR)
     }
 
     /// An empty directory of this area.
@@ -34,6 +72,44 @@ impl Context {
     /// How often to run what `interleave` does not.
     pub fn runs(&self) -> usize {
         self.runs
+    }
+
+    fn so_far(&self) -> MutexGuard<'_, SoFar> {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a line, even when a later part fails or the time is over; instead of one of that name.
+    pub fn keep(&self, line: Line) {
+        let mut so_far = self.so_far();
+        so_far.planned.retain(|it| *it != line.what);
+        so_far.lines.retain(|it| it.what != line.what);
+        so_far.lines.push(line);
+    }
+
+    /// Names lines that are to come, so that it can be said which did not.
+    pub fn plan(&self, lines: impl IntoIterator<Item = impl Into<String>>) {
+        self.so_far().planned.extend(lines.into_iter().map(Into::into));
+    }
+
+    /// Does a part that the others can do without: a failure is said, and the area goes on.
+    pub async fn part(&self, name: &str, part: impl Future<Output = Result<Line>>) {
+        match part.await {
+            Ok(line) => self.keep(line),
+            Err(error) => self.fails(name, &error),
+        }
+    }
+
+    /// Notes a planned line that cannot be measured.
+    pub fn fails(&self, name: &str, error: &anyhow::Error) {
+        eprintln!("{}: {name}: NOT MEASURED: {error:#}", self.area);
+        let mut so_far = self.so_far();
+        so_far.planned.retain(|it| it != name);
+        so_far.missing.push(format!("{name}: {error:#}"));
+    }
+
+    /// What there is, taken out.
+    pub fn take(&self) -> SoFar {
+        std::mem::take(&mut *self.so_far())
     }
 
     /// Measures the named sides in turn, A B A B …, and gives one series each.
@@ -63,8 +139,47 @@ impl Context {
 
     /// A bar on the terminal; nothing elsewhere.
     pub fn progress(&self, what: &str, steps: u64) -> ProgressBar {
+        what.clone_into(&mut self.so_far().part);
         let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {elapsed} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(steps).with_style(style).with_prefix(format!("{}: {what}", self.area))
+    }
+}
+
+impl SoFar {
+    /// Everything that is not there, in words; `error` is what ended the area early.
+    pub fn not_measured(&self, error: Option<&anyhow::Error>) -> Vec<String> {
+        let mut all = self.missing.clone();
+        all.extend(error.map(|error| format!("what comes after {:?}: {error:#}", self.part)));
+        if !self.planned.is_empty() {
+            all.push(self.planned.join(", "));
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    fn line(what: &str) -> Line {
+        let (what, unit) = (what.to_owned(), String::new());
+        Line { what, unit, series: Vec::new(), target: None, notes: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn what_there_is_is_kept_and_what_there_is_not_is_said() {
+        let context = Context::new("x", 1, 1).unwrap();
+        context.plan(["a", "b", "c", "d"]);
+        context.part("a", async { Ok(line("a")) }).await;
+        context.part("b", async { Err(anyhow!("no luck")) }).await;
+        context.progress("the third", 1);
+        let so_far = context.take();
+        assert_eq!(so_far.lines.len(), 1);
+        assert_eq!(so_far.not_measured(None), ["b: no luck", "c, d"]);
+        let all = so_far.not_measured(Some(&anyhow!("too late")));
+        assert_eq!(all, ["b: no luck", "what comes after \"the third\": too late", "c, d"]);
+        assert!(context.take().not_measured(None).is_empty());
     }
 }

@@ -18,6 +18,7 @@ pub mod process;
 pub mod render;
 pub mod requests;
 pub mod results;
+pub mod state;
 pub mod topics;
 pub mod warehouse;
 pub mod work;

@@ -1,12 +1,13 @@
 //! `make bench`: measures the areas asked for, and draws the page of results.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use bench::bare::Side;
-use bench::context::Context;
+use bench::context::{Context, STORIES_FOR};
 use bench::{areas, render, results};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Fewest runs whose median and spread mean something.
 const DEFAULT_RUNS: usize = 5;
@@ -28,6 +29,10 @@ struct Arguments {
     /// Divide every size by this. Such a run is a trial: it prints its table and keeps nothing.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     scale: u64,
+    /// Minutes for which `correctness` breaks things.
+    #[arg(long, value_name = "N", default_value_t = STORIES_FOR.as_secs() / 60,
+          value_parser = clap::value_parser!(u64).range(1..=24 * 60))]
+    minutes: u64,
     /// Name the areas and end.
     #[arg(long)]
     list: bool,
@@ -69,24 +74,53 @@ async fn run(arguments: &Arguments) -> Result<()> {
                  area with --scale 100"
             );
         }
+        let mut incomplete = Vec::new();
         for name in chosen(&arguments.only)? {
-            measure_area(name, arguments, &directory).await?;
+            if !measure_area(name, arguments, &directory).await? {
+                incomplete.push(name);
+            }
         }
-    }
-    if arguments.scale > 1 {
+        if arguments.scale == 1 {
+            render::write(&directory)?;
+        }
+        ensure!(incomplete.is_empty(), "NOT MEASURED in full: {}", incomplete.join(", "));
         return Ok(());
     }
     render::write(&directory)
 }
 
-async fn measure_area(name: &'static str, arguments: &Arguments, directory: &Path) -> Result<()> {
+/// Whether everything of an area was measured. What was is kept; an area of which there is nothing
+/// keeps the results that it had.
+async fn measure_area(name: &'static str, arguments: &Arguments, directory: &Path) -> Result<bool> {
+    let stories_for = Duration::from_secs(arguments.minutes * 60);
     let context = Context::new(name, arguments.runs, arguments.scale)?;
-    let lines = areas::measure(name, &context).await.with_context(|| format!("area {name}"))?;
+    let context = context.with_stories_for(stories_for);
+    let within = context.within();
+    let measured = match tokio::time::timeout(within, areas::measure(name, &context)).await {
+        Ok(measured) => measured,
+        Err(_) => Err(anyhow!("the area's {} minutes are over", within.as_secs() / 60)),
+    };
+    let (lines, error) = match measured {
+        Ok(lines) => (lines, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    lines.into_iter().for_each(|line| context.keep(line));
+    let so_far = context.take();
+    let not_measured = so_far.not_measured(error.as_ref());
+    let lines = so_far.lines;
+    for what in &not_measured {
+        eprintln!("area {name}: NOT MEASURED: {what}");
+    }
+    let complete = not_measured.is_empty();
     if arguments.scale > 1 {
         println!("{}", render::table(&lines));
-        return Ok(());
+        for note in lines.iter().flat_map(|line| &line.notes) {
+            println!("* {note}");
+        }
+    } else if !lines.is_empty() {
+        results::write(directory, &results::Area::new(name, lines, not_measured)?)?;
     }
-    results::write(directory, &results::Area::new(name, lines)?)
+    Ok(complete)
 }
 
 /// The areas to measure, in the order of the list.

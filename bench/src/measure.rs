@@ -23,7 +23,7 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
 pub fn spread(values: &[f64]) -> f64 {
     let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
-    (greatest - smallest) / median(values)
+    if greatest > smallest { (greatest - smallest) / median(values) } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -45,6 +45,7 @@ mod tests {
             (vec![3.0, 1.0, 2.0], 2.0, 1.0),
             (vec![4.0, 1.0, 2.0, 3.0], 2.5, 1.2),
             (vec![5.0], 5.0, 0.0),
+            (vec![0.0], 0.0, 0.0),
         ] {
             assert!((median(&values) - middle).abs() < 1e-9, "{values:?}");
             assert!((spread(&values) - wide).abs() < 1e-9, "{values:?}");

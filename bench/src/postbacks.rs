@@ -10,44 +10,61 @@ use schemas::{
     AdvertiserId, ClickKey, OfferId, Platform, Postback, PostbackId, ResolvedClick, ShareId,
     SubIds, TenantId, Topic, UnixMillis, codec,
 };
-use std::fmt::Write as _;
 use std::path::Path;
 use tests::stack::{MASTER_KEYS, PARTITIONS, Stack};
 use uuid::Uuid;
 
 pub const OFFERS: u64 = 16;
 pub const EVENTS: [&str; 2] = ["Install", "level"];
+pub const THIRD: &str = "top";
 /// Records handed to the log at once.
 const PORTION: usize = 2_000;
 /// More than any click id has.
 const TOKEN_CHARS_MAX: usize = 2_000;
 
-/// The offers of a benchmark, as documents: two events each, with caps that are counted and never
-/// reached. They belong to the example installation.
-#[must_use]
-pub fn documents() -> String {
-    let mut text = String::new();
-    for number in 0..OFFERS {
-        // A String takes everything.
-        let _ = write!(
-            text,
+/// The offers of a benchmark; they belong to the example installation.
+#[derive(Debug, Clone, Copy)]
+pub struct Offers {
+    pub count: u64,
+    /// [`THIRD`] follows, and is the one whose conversions are held: a click with [`EVENTS`] waits
+    /// for nothing.
+    pub third: bool,
+}
+
+impl Offers {
+    pub const FEW: Self = Self { count: OFFERS, third: false };
+
+    /// As documents: two events each or three, with caps that are counted and never reached.
+    #[must_use]
+    pub fn documents(self) -> String {
+        (0..self.count).map(|number| self.document(number)).collect()
+    }
+
+    /// One of them, and its share.
+    #[must_use]
+    pub fn document(self, number: u64) -> String {
+        let (second, third) = if self.third {
+            ("0", "\x20 - {id: top, name: Top, sequence: 3, pending_time: 7d, revenue: 7.50}\n")
+        } else {
+            ("7d", "")
+        };
+        format!(
             "---\nkind: Offer\nid: bench-{number}\nadvertiser: brain-games\nname: Bench {number}\n\
              integration: adjust\nlink: https://app.adjust.com/b{number}\nlaunch: 2025-11-01\n\
              currency: USD\nbudget: \"900000000.00\"\nevents:\n\
              \x20 - {{id: Install, name: Install, sequence: 1, pending_time: 0, revenue: 0.50, \
              caps: {{daily: 900000000}}}}\n\
-             \x20 - {{id: level, name: Level, sequence: 2, pending_time: 7d, revenue: 2.00}}\n\
-             ---\nkind: Share\nid: bench-share-{number}\noffer: bench-{number}\n\
+             \x20 - {{id: level, name: Level, sequence: 2, pending_time: {second}, revenue: 2.00}}\n\
+             {third}---\nkind: Share\nid: bench-share-{number}\noffer: bench-{number}\n\
              publisher: acme-rewards\n"
-        );
+        )
     }
-    text
 }
 
-/// Puts [`documents`] in force and gives the configuration's version.
+/// Puts [`Offers::FEW`] in force and gives the configuration's version.
 pub fn apply(stack: &Stack, scratch: &Path) -> Result<u64> {
     let path = scratch.join("offers.yaml");
-    std::fs::write(&path, documents())?;
+    std::fs::write(&path, Offers::FEW.documents())?;
     let applied = stack.gokart_json(&["apply", &path.display().to_string()])?;
     applied["version"].as_u64().with_context(|| format!("no version in {applied}"))
 }
@@ -63,9 +80,9 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// For clicks of this version of the configuration, made now.
-    pub fn new(config_version: u64) -> Result<Self> {
-        let offers = (0..OFFERS).map(|it| OfferId::new(&format!("bench-{it}")));
+    /// For clicks of this version of the configuration, made now, on so many offers in turn.
+    pub fn new(config_version: u64, offers: u64) -> Result<Self> {
+        let offers = (0..offers).map(|it| OfferId::new(&format!("bench-{it}")));
         Ok(Self {
             keyring: Keyring::parse(MASTER_KEYS)?,
             now: UnixMillis(jiff::Timestamp::now().as_millisecond()),
@@ -76,16 +93,26 @@ impl Maker {
         })
     }
 
+    fn offer(&self, number: u64) -> usize {
+        (number % self.offers.len() as u64) as usize
+    }
+
     /// Where a click's postbacks go, among so many partitions.
     pub fn partition(&self, number: u64, partitions: u32) -> u32 {
-        partition_of(&self.offers[(number % OFFERS) as usize], partitions)
+        partition_of(&self.offers[self.offer(number)], partitions)
     }
 
     /// The sealed click id.
     pub fn token(&self, number: u64) -> Result<String> {
-        let offer = (number % OFFERS) as usize;
+        self.earlier_token(number, 0)
+    }
+
+    /// The sealed id of a click that was made so much earlier.
+    pub fn earlier_token(&self, number: u64, earlier_ms: u64) -> Result<String> {
+        let offer = self.offer(number);
+        let clicked_at = self.now.plus_ms(-earlier_ms.cast_signed());
         let click = ResolvedClick {
-            key: ClickKey::new(self.now, number.to_be_bytes()),
+            key: ClickKey::new(clicked_at, number.to_be_bytes()),
             root_offer: self.offers[offer].clone(),
             share: ShareId::new(&format!("bench-share-{offer}"))?,
             config_version: self.config_version,
@@ -99,7 +126,7 @@ impl Maker {
         Ok(self.keyring.seal(&click, self.now, TOKEN_CHARS_MAX)?.token)
     }
 
-    /// One of [`EVENTS`] of a click.
+    /// An event of a click.
     pub fn postback(&self, token: &str, event: &str) -> Postback {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Postback {
@@ -134,7 +161,7 @@ pub async fn fill(
     let mut config = KafkaConfig::new(brokers, PARTITIONS, state.path());
     config.topic_prefix = stack.topic_prefix().to_owned();
     let log = KafkaLog::connect(config).await?;
-    let maker = Maker::new(config_version)?;
+    let maker = Maker::new(config_version, OFFERS)?;
     let tokens: Vec<(u32, String)> = clicks
         .map(|number| Ok((maker.partition(number, PARTITIONS), maker.token(number)?)))
         .collect::<Result<_>>()?;

@@ -45,6 +45,9 @@ fn section(area: &Area, about: &str) -> Result<String> {
     for note in area.lines.iter().flat_map(|line| line.notes.iter().map(move |it| (line, it))) {
         write!(text, "\n* {}: {}", note.0.what, note.1)?;
     }
+    for what in &area.not_measured {
+        write!(text, "\n* **Not measured:** {what}")?;
+    }
     text.push('\n');
     Ok(text)
 }
@@ -61,7 +64,7 @@ pub fn table(lines: &[Line]) -> Table {
             table.add_row([
                 first(line.what.clone()),
                 series.name.clone(),
-                number(median(&series.values)),
+                value(line, median(&series.values)),
                 line.unit.clone(),
                 format!("{:.0} %", spread(&series.values) * 100.0),
                 series.values.len().to_string(),
@@ -83,7 +86,9 @@ fn target(target: Target) -> String {
     match target {
         Target::RatioAtLeast(least) => format!("≥ {least:.2} ×"),
         Target::RatioAtMost(most) => format!("≤ {most:.2} ×"),
+        Target::P95RatioAtMost(most) => format!("p95 ≤ {most:.2} ×"),
         Target::AtMost(most) => format!("≤ {}", number(most)),
+        Target::Exactly(wanted) => format!("= {}", cut(wanted)),
     }
 }
 
@@ -91,10 +96,31 @@ fn verdict(reached: bool) -> String {
     if reached { "reached" } else { "**missed**" }.to_owned()
 }
 
+fn value(line: &Line, value: f64) -> String {
+    match line.target {
+        Some(Target::Exactly(_)) => cut(value),
+        _ => number(value),
+    }
+}
+
+/// Six decimals, cut and not rounded: nothing short of one reads as one.
+fn cut(value: f64) -> String {
+    format!("{:.6}", (value * 1e6).floor() / 1e6)
+}
+
+/// Three figures of a number below a tenth, without zeros at its end.
+fn small(value: f64) -> String {
+    let decimals = (2.0 - value.abs().log10().floor()).clamp(3.0, 12.0) as usize;
+    format!("{value:.decimals$}").trim_end_matches('0').to_owned()
+}
+
 /// Four figures of small numbers, groups of three digits of large ones.
 fn number(value: f64) -> String {
     if !value.is_finite() {
         return "—".to_owned();
+    }
+    if value.abs() < 0.1 && value != 0.0 {
+        return small(value);
     }
     if value.abs() < 1000.0 {
         let decimals = match value.abs() {
@@ -128,6 +154,10 @@ mod tests {
             (1234.5, "1 234"),
             (-9_876_543.0, "-9 876 543"),
             (f64::NAN, "—"),
+            (0.0, "0.000"),
+            (0.05, "0.05"),
+            (0.0001, "0.0001"),
+            (0.000_034_56, "0.0000346"),
         ] {
             assert_eq!(number(value), expected);
         }
@@ -147,8 +177,39 @@ mod tests {
         assert_eq!(line.reached(), Some(true));
         line.target = Some(Target::RatioAtLeast(0.81));
         assert_eq!(line.reached(), Some(false));
+        line.target = Some(Target::RatioAtMost(0.8));
+        assert_eq!(line.reached(), Some(true));
+        line.target = Some(Target::P95RatioAtMost(0.84));
+        assert_eq!(line.reached(), Some(false));
         line.target = Some(Target::AtMost(80.0));
         assert_eq!(line.reached(), Some(true));
         assert!(table(&[line]).to_string().contains("reached"));
+    }
+
+    #[test]
+    fn exactly_is_exactly_and_never_rounded_up() {
+        let check = |values: &[f64], reached: bool, shown: &str| {
+            let line = Line {
+                what: "x".into(),
+                unit: "share".into(),
+                series: vec![Series { name: "ours".into(), values: values.into() }],
+                target: Some(Target::Exactly(1.0)),
+                notes: Vec::new(),
+            };
+            assert_eq!(line.reached(), Some(reached), "{values:?}");
+            let table = table(&[line]).to_string();
+            assert!(table.contains(shown) && table.contains("= 1.000000"), "{table}");
+        };
+        check(&[1.0], true, " 1.000000 |");
+        check(&[9_999_999.0 / 1e7], false, " 0.999999 |");
+        check(&[1.0, 1.0, 0.5], false, " 1.000000 |");
+        check(&[], false, "missed");
+    }
+
+    #[test]
+    fn what_is_not_measured_stands_on_the_page() {
+        let area = Area::new("x", Vec::new(), vec!["the half of it: no time".into()]).unwrap();
+        let page = section(&area, "y").unwrap();
+        assert!(page.contains("\n* **Not measured:** the half of it: no time\n"), "{page}");
     }
 }

@@ -1,7 +1,7 @@
 //! What was measured, as it is kept: every raw number.
 
 use crate::machine::{Machine, commit};
-use crate::measure::median;
+use crate::measure::{median, quantile};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ pub struct Area {
     pub commit: String,
     pub machine: Machine,
     pub lines: Vec<Line>,
+    /// What should be among the lines and is not, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_measured: Vec<String>,
 }
 
 /// One comparison, or one number that stands alone.
@@ -43,8 +46,12 @@ pub enum Target {
     RatioAtLeast(f64),
     /// First ÷ second series at most this.
     RatioAtMost(f64),
+    /// The same of what 95 % of the values do not exceed.
+    P95RatioAtMost(f64),
     /// The first series itself, in the line's unit, at most this.
     AtMost(f64),
+    /// Every value of the first series exactly this.
+    Exactly(f64),
 }
 
 impl Line {
@@ -54,26 +61,38 @@ impl Line {
         Some(median(&first.values) / median(&second.values))
     }
 
+    /// What 95 % of the first series do not exceed, by that of the second.
+    fn p95_ratio(&self) -> Option<f64> {
+        let [first, second, ..] = self.series.as_slice() else { return None };
+        Some(quantile(&first.values, 0.95) / quantile(&second.values, 0.95))
+    }
+
     /// Whether the target is reached; nothing without one.
     pub fn reached(&self) -> Option<bool> {
         let first = || self.series.first().map(|it| median(&it.values));
         match self.target? {
             Target::RatioAtLeast(least) => self.ratio().map(|ratio| ratio >= least),
             Target::RatioAtMost(most) => self.ratio().map(|ratio| ratio <= most),
+            Target::P95RatioAtMost(most) => self.p95_ratio().map(|ratio| ratio <= most),
             Target::AtMost(most) => first().map(|value| value <= most),
+            Target::Exactly(wanted) => {
+                let values = &self.series.first()?.values;
+                Some(!values.is_empty() && values.iter().all(|it| it.total_cmp(&wanted).is_eq()))
+            }
         }
     }
 }
 
 impl Area {
     /// The lines, with where and when they were measured.
-    pub fn new(name: &str, lines: Vec<Line>) -> Result<Self> {
+    pub fn new(name: &str, lines: Vec<Line>, not_measured: Vec<String>) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             measured_at: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             commit: commit(),
             machine: Machine::this(),
             lines,
+            not_measured,
         })
     }
 }

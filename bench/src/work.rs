@@ -1,7 +1,7 @@
 //! The pieces of a postback's way, each alone and again and again, so that what one costs can be
 //! counted: the product's own functions, fed as the product feeds them.
 
-use crate::postbacks::{EVENTS, Maker, OFFERS, documents};
+use crate::postbacks::{EVENTS, Maker, OFFERS, Offers};
 use admin::apply::{Source, check};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
@@ -89,7 +89,7 @@ impl Work {
     /// # Errors
     /// When the benchmarks' own offers do not decide as they should.
     pub fn new(piece: Piece) -> Result<Self> {
-        let maker = Maker::new(1)?;
+        let maker = Maker::new(1, OFFERS)?;
         let token = maker.token(1)?;
         let mut decider = Decider::new()?;
         let first = decider.batch(1)?;
@@ -166,7 +166,7 @@ struct Decider {
 
 impl Decider {
     fn new() -> Result<Self> {
-        let maker = Maker::new(1)?;
+        let maker = Maker::new(1, OFFERS)?;
         let (keep, catalog) = watch::channel(Arc::new(catalog(&maker)?));
         let context = Context {
             keyring: Arc::new(Keyring::parse(MASTER_KEYS)?),
@@ -214,7 +214,7 @@ impl Decider {
 
 /// The example installation with the offers of the benchmarks.
 fn catalog(maker: &Maker) -> Result<Catalog> {
-    let mut sources = vec![Source { name: "bench".to_owned(), text: documents() }];
+    let mut sources = vec![Source { name: "bench".to_owned(), text: Offers::FEW.documents(OFFERS) }];
     for entry in std::fs::read_dir(Path::new(&examples()))? {
         let path = entry?.path();
         if path.extension().is_some_and(|it| it == "yaml") {

@@ -23,6 +23,11 @@ const STEADY_S: u64 = 20;
 const BARE_UP_WITHIN: Duration = Duration::from_secs(10);
 const RESIDENT_MAX_MB: f64 = 100.0;
 const P999_MAX_MS: f64 = 20.0;
+/// Of the most; what cannot be taken is shed.
+const OVERLOAD: f64 = 2.0;
+const SLOWEST_MAX_S: f64 = 2.0;
+/// The load tool waits so long for an answer.
+const GIVEN_UP_S: f64 = 5.0;
 
 struct Side {
     name: &'static str,
@@ -98,6 +103,7 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
         },
     ];
     lines.push(latency(context, &stack, most / 2.0)?);
+    lines.push(overload(context, &stack, most * OVERLOAD)?);
     let resident = peak_resident_bytes(stack.process("ingest")?.pid())? as f64 / 1e6;
     lines.push(Line {
         what: "greatest resident memory of the ingester".into(),
@@ -152,6 +158,35 @@ fn latency(context: &Context, stack: &Stack, rate: f64) -> Result<Line> {
         target: Some(Target::AtMost(P999_MAX_MS)),
         notes: vec![format!(
             "{rate} requests a second for {seconds} s, open loop, from the intended start; durable on one broker"
+        )],
+    })
+}
+
+/// The slowest answer when more is sent than can be taken: from the moment when it is sent, for
+/// nobody can answer what has not come yet.
+fn overload(context: &Context, stack: &Stack, rate: f64) -> Result<Line> {
+    let seconds = context.sized(STEADY_S / 2).max(2);
+    let rate = (rate as u64).max(1);
+    let (mut values, mut shed, mut failed) = (Vec::new(), 0, 0);
+    let progress = context.progress("the slowest answer at twice the most", context.runs() as u64);
+    for run in 0..context.runs() {
+        let report = load(context, stack, Pace::Rate(rate), seconds, 100 + run, None)?;
+        let answered_s = report["service"]["max_ms"].as_f64().context("no slowest answer")? / 1e3;
+        let unanswered = report["all"]["failed"].as_u64().unwrap_or(0);
+        values.push(if unanswered > 0 { GIVEN_UP_S.max(answered_s) } else { answered_s });
+        shed += report["all"]["shed"].as_u64().unwrap_or(0);
+        failed += unanswered;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(Line {
+        what: "the slowest answer to clicks and postbacks at twice the most".into(),
+        unit: "s".into(),
+        series: vec![Series { name: "gokart ingest".into(), values }],
+        target: Some(Target::AtMost(SLOWEST_MAX_S)),
+        notes: vec![format!(
+            "{rate} requests a second asked for, for {seconds} s, over 128 connections; from the moment of \
+             sending; {shed} were answered 503 and {failed} not at all"
         )],
     })
 }

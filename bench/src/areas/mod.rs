@@ -1,6 +1,8 @@
 //! What is measured: one module an area.
 
+mod correctness;
 mod end_to_end;
+mod growth;
 mod ingest;
 mod instructions;
 mod loadtest;
@@ -32,6 +34,8 @@ pub const ALL: &[Area] = &[
         name: "recovery",
         about: "a processor with millions of clicks that is killed, and a fresh one that takes over",
     },
+    Area { name: "growth", about: "a decision's cost with ten and a hundred times as much" },
+    Area { name: "correctness", about: "exactly once, by breaking a cluster under load" },
     Area { name: "loadtest", about: "what the load tool reports, and what it costs" },
     Area { name: "reports", about: "every report over ten million conversions, over HTTP" },
     Area { name: "sink", about: "rows into ClickHouse against ClickHouse reading its own files" },
@@ -46,6 +50,8 @@ pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
     match name {
         "ingest" => ingest::measure(context).await,
         "processor" => processor::measure(context).await,
+        "correctness" => correctness::measure(context).await,
+        "growth" => growth::measure(context).await,
         "end_to_end" => end_to_end::measure(context).await,
         "outgoing" => outgoing::measure(context).await,
         "instructions" => instructions::measure(context),

@@ -4,22 +4,21 @@
 //! The state is what the rules wrote about real clicks (through the ingester and the processor),
 //! copied under other clicks' keys and times into the changelog until there are enough.
 
-mod state;
-
 use crate::context::Context;
 use crate::process::peak_resident_bytes;
 use crate::results::{Line, Series, Target};
+use crate::state::{self, Copied, Template};
 use anyhow::{Context as _, Result, bail, ensure};
 use eventlog::kafka::{KafkaConfig, KafkaLog};
 use eventlog::{EventLog, Offset, ReadLimit};
 use schemas::{Topic, topic::partition_of};
-use state::Template;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests::crash::offers;
 use tests::kafka::Kafka;
+use tests::random::Random;
 use tests::stack::Stack;
 
 const CLICKS: u64 = 10_000_000;
@@ -46,7 +45,12 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     for (partition, template) in full.templates().await?.iter().enumerate() {
         let parts = PARTITIONS as u64;
         let share = clicks / parts + u64::from((partition as u64) < clicks % parts);
-        state::write(&full.log, partition as u32, template, share, &bar).await?;
+        let mut random = Random(partition as u64);
+        let copies = (0..share).map(|_| Copied {
+            earlier_ms: random.below(state::SPREAD_MS),
+            random: random.number().to_be_bytes(),
+        });
+        state::write(&full.log, partition as u32, template, copies, &bar).await?;
     }
     bar.finish_and_clear();
 
@@ -253,16 +257,7 @@ impl Node {
     async fn templates(&self) -> Result<Vec<Template>> {
         let mut templates = Vec::new();
         for partition in 0..PARTITIONS {
-            let bounds = self.log.bounds(Topic::ProcessorState, partition).await?;
-            let mut reader =
-                self.log.read_from(Topic::ProcessorState, partition, bounds.first).await?;
-            let (mut at, mut records) = (bounds.first, Vec::new());
-            while at < bounds.end {
-                let batch = reader.read(READ).await?;
-                at = batch.next_offset;
-                records.extend(batch.records.into_iter().map(|stored| stored.record));
-            }
-            templates.push(Template::read(records)?);
+            templates.push(Template::of(&self.log, partition).await?);
         }
         Ok(templates)
     }

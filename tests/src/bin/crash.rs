@@ -44,7 +44,11 @@ struct Cli {
     #[arg(long, env = "GOKART_CRASH_OTHER_BINARY", value_name = "FILE")]
     other_binary: Option<PathBuf>,
 
-    /// Write what a story came to into this file, as JSON.
+    /// Have ClickHouse merge nothing, so that every row that was written again can be counted.
+    #[arg(long)]
+    keep_repeats: bool,
+
+    /// Write what a story came to into this file, as JSON, however it ended.
     #[arg(long, env = "GOKART_CRASH_JSON", value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -107,6 +111,7 @@ fn tell_one(cli: &Cli) -> Result<()> {
     let settings = Settings {
         story: Story::of(cli.seed, &cli.story.chapters(cli.seconds)),
         rate: cli.rate,
+        keep_repeats: cli.keep_repeats,
         binary,
         other_binary,
         engine,
@@ -114,22 +119,24 @@ fn tell_one(cli: &Cli) -> Result<()> {
     };
     // One thread, so that every process is a child of the one that lives as long as we do.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(tell(&settings)) {
-        Ok(outcome) => {
-            if let Some(path) = &cli.json {
-                std::fs::write(path, serde_json::to_string(&outcome)?)?;
-            }
-            std::fs::remove_dir_all(&directory).context("what was kept cannot be removed")
-        }
-        Err(failure) => {
-            bail!("{}\n\nagain: {}", failure.0, again(cli))
-        }
+    let told = runtime.block_on(tell(&settings));
+    let outcome = match &told {
+        Ok(outcome) => outcome,
+        Err(failure) => failure.outcome.as_ref(),
+    };
+    if let Some(path) = &cli.json {
+        std::fs::write(path, serde_json::to_string(outcome)?)?;
+    }
+    match told {
+        Ok(_) => std::fs::remove_dir_all(&directory).context("what was kept cannot be removed"),
+        Err(failure) => bail!("{}\n\nagain: {}", failure.text, again(cli)),
     }
 }
 
 fn again(cli: &Cli) -> String {
     let (story, seconds, rate) = (cli.story.name(), cli.seconds, cli.rate);
-    format!("crash --seed {} --story {story} --seconds {seconds} --rate {rate}", cli.seed)
+    let more = if cli.keep_repeats { " --keep-repeats" } else { "" };
+    format!("crash --seed {} --story {story} --seconds {seconds} --rate {rate}{more}", cli.seed)
 }
 
 /// One process a story, so that each has a network of its own.
@@ -167,6 +174,9 @@ fn one_of_many(cli: &Cli, seed: u64, json: &Path) -> Result<bool> {
         .args(["--seconds", &cli.seconds.to_string(), "--rate", &cli.rate.to_string()])
         .arg("--json")
         .arg(json);
+    if cli.keep_repeats {
+        command.arg("--keep-repeats");
+    }
     if let Some(other) = &cli.other_binary {
         command.arg("--other-binary").arg(other);
     }

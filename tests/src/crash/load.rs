@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-const CONNECTIONS: &str = "48";
+/// Connections, and requests a second for each further one: while an ingester hangs, each request
+/// to it holds one for [`SENDER_TIMEOUT`], and the others must go on.
+const CONNECTIONS_MIN: u64 = 48;
+const RATE_A_CONNECTION: u64 = 4;
 /// As the most patient: what cannot be delivered for minutes is still sent.
 const RESENDS: &str = "400";
 /// How long a sender waits for an answer; Branch gives up after two seconds.
@@ -64,8 +67,9 @@ impl Load {
         for address in installation.ingesters() {
             command.args(["--connect", &address.to_string()]);
         }
+        let connections = (rate / RATE_A_CONNECTION).max(CONNECTIONS_MIN);
         command
-            .args(["--allow-remote", "--mix", MIX, "--connections", CONNECTIONS])
+            .args(["--allow-remote", "--mix", MIX, "--connections", &connections.to_string()])
             .args(["--resend", RESENDS, "--resend-after-ms", "500"])
             .args(["--timeout-ms", &SENDER_TIMEOUT.as_millis().to_string()])
             .args(["--rate", &rate.to_string(), "--seed", &seed.to_string()])

@@ -3,12 +3,13 @@
 //! doubled or decided otherwise than the naive implementation of the rules decides.
 //!
 //! Reading order: `story` (what happens, from the seed alone), `hosts` (where), `installation`
-//! (to whom), `director` (makes it happen), `load` (under what load), `probe` (what senders see), `evidence` (what is left),
+//! (to whom), `director` (makes it happen), `load` (under what load), `probe` (what senders see), `evidence` and `counted` (what is left),
 //! `check` (what must hold), `run` (all of it).
 
 pub mod check;
 #[cfg(test)]
 pub mod check_tests;
+pub mod counted;
 pub mod director;
 pub mod evidence;
 pub mod hosts;

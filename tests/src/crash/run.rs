@@ -1,10 +1,11 @@
 //! One story from the first broker to the verdict.
 
 use super::check;
+use super::counted::Counted;
 use super::director::{Director, Told};
 use super::evidence::{Evidence, Witness};
 use super::installation::{Installation, MASTER_KEYS};
-use super::load::{Load, Sent};
+use super::load::Load;
 use super::offers;
 use super::probe::{Probe, Probed};
 use super::story::{Member, Story};
@@ -12,7 +13,8 @@ use crate::process;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use keyring::Keyring;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +35,8 @@ pub struct Settings {
     pub story: Story,
     /// Requests a second.
     pub rate: u64,
+    /// ClickHouse merges nothing, so that every repeat can be counted in the end.
+    pub keep_repeats: bool,
     pub binary: PathBuf,
     pub other_binary: PathBuf,
     pub engine: PathBuf,
@@ -41,10 +45,19 @@ pub struct Settings {
 }
 
 /// What a story came to.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     pub seed: u64,
+    /// Everything held. Otherwise what was not found out is zero.
+    pub ended_well: bool,
     pub faults: usize,
+    /// The same, each kind by itself.
+    pub faults_by_kind: BTreeMap<String, usize>,
+    /// Whether hosts could be cut off; if not, those were suspended.
+    pub could_cut: bool,
+    /// Postbacks that were answered 2xx, and those of them that the views show exactly once.
+    pub accepted: u64,
+    pub there_once: u64,
     pub killed_inserting: usize,
     pub ended_by_themselves: usize,
     /// Sent for the first time, sent again, and answered 503 or not at all the first time.
@@ -63,8 +76,11 @@ pub struct Outcome {
     pub seconds: u64,
 }
 
-/// A difference, or something that went wrong on the way: what to print.
-pub struct Failure(pub String);
+/// A difference, or something that went wrong on the way: what to print, and what is known.
+pub struct Failure {
+    pub text: String,
+    pub outcome: Box<Outcome>,
+}
 
 /// Tells a story. `Err` has everything that is needed to look into it.
 pub async fn tell(settings: &Settings) -> std::result::Result<Outcome, Failure> {
@@ -73,85 +89,120 @@ pub async fn tell(settings: &Settings) -> std::result::Result<Outcome, Failure> 
         bar.set_style(style);
     }
     let mut told = Told::default();
-    let result = tell_it(settings, &bar, &mut told).await;
+    let mut outcome = Outcome { seed: settings.story.seed, ..Outcome::default() };
+    let result = tell_it(settings, &bar, &mut told, &mut outcome).await;
     bar.finish_and_clear();
-    result.map_err(|error| {
-        let story: String = settings.story.events.iter().map(|it| format!("{it}\n")).collect();
-        Failure(format!(
-            "seed {}: {error:#}\n\nthe story:\n{story}\nwhat happened:\n{}\n\nthe logs of all \
-             processes are kept in {}",
-            settings.story.seed,
-            told.lines.join("\n"),
-            settings.directory.display()
-        ))
-    })
+    match result {
+        Ok(()) => Ok(Outcome { ended_well: true, ..outcome }),
+        Err(error) => {
+            let story: String = settings.story.events.iter().map(|it| format!("{it}\n")).collect();
+            let text = format!(
+                "seed {}: {error:#}\n\nthe story:\n{story}\nwhat happened:\n{}\n\nthe logs of \
+                 all processes are kept in {}",
+                settings.story.seed,
+                told.lines.join("\n"),
+                settings.directory.display()
+            );
+            Err(Failure { text, outcome: Box::new(outcome) })
+        }
+    }
 }
 
-async fn tell_it(settings: &Settings, bar: &ProgressBar, told: &mut Told) -> Result<Outcome> {
+async fn tell_it(
+    settings: &Settings,
+    bar: &ProgressBar,
+    told: &mut Told,
+    outcome: &mut Outcome,
+) -> Result<()> {
     let began = Instant::now();
     let Settings { story, directory, .. } = settings;
     bar.set_message("starting Kafka and everything else");
     let mut here = Installation::prepare(directory, &settings.engine, &settings.binary)?;
     start(&mut here).await?;
+    if settings.keep_repeats {
+        keep_repeats(&here).await?;
+    }
     apply(&here, directory)?;
     let witness = Witness::connect(&here).await?;
 
     let duration = Duration::from_millis(story.end_ms);
     let mut load = Load::start(&here, story.seed, settings.rate, duration)?;
     let probe = Probe::start(&here)?;
-    let mut director = Director::new(story, here.hosts.are_apart(), settings.other_binary.clone());
+    outcome.could_cut = here.hosts.are_apart();
+    let mut director = Director::new(story, outcome.could_cut, settings.other_binary.clone());
     let happened = direct(&mut director, &mut here, &mut load, bar, duration).await;
     *told = director.told;
     happened?;
+    outcome.faults = told.faults;
+    outcome.killed_inserting = told.killed_inserting;
+    outcome.ended_by_themselves = told.ended_by_themselves;
+    for event in &story.events {
+        *outcome.faults_by_kind.entry(event.fault.kind().to_owned()).or_default() += 1;
+    }
 
     let sent = load.report()?;
+    outcome.sent = sent.postbacks;
+    outcome.sent_again = sent.resent;
+    outcome.refused_at_first = sent.shed + sent.failed;
     let probed = probe.finish().await;
-    probed.keeps_the_promise(story)?;
-    let ingest_memory_kib = memory(&mut here);
+    outcome.ingest_memory_kib = memory(&mut here);
+    let judged = judge(story, &mut here, &witness, &probed, bar).await;
+    // Whatever else is wrong, what was accepted and what is there can be counted.
+    let (all_there, said) = load.verify(&here)?;
+    if let Some(Counted { accepted, there_once }) = Counted::read(&said) {
+        (outcome.accepted, outcome.there_once) = (accepted, there_once);
+    }
+    add_evidence(outcome, &judged?);
+    if !all_there {
+        bail!("accepted postbacks are not in ClickHouse exactly once:\n{said}");
+    }
+    outcome.seconds = began.elapsed().as_secs();
+    println!("{}\n{said}\n{}", summary(outcome), probed.summary(story));
+    for member in Member::all().into_iter().rev().filter(|it| it.is_gokart()) {
+        here.stop(member).await?;
+    }
+    Ok(())
+}
 
+/// Waits until everything is decided and shown; and again eight days later.
+async fn judge(
+    story: &Story,
+    here: &mut Installation,
+    witness: &Witness,
+    probed: &Probed,
+    bar: &ProgressBar,
+) -> Result<Evidence> {
+    probed.keeps_the_promise(story)?;
     bar.set_message("everything is decided and shown");
-    settle(&mut here, &witness, false).await?;
+    settle(here, witness, false).await?;
     // Held conversions fire while a processor is away and another one takes over.
     let away = Member::Processor((story.seed % 2) as usize);
     here.kill(away)?;
     here.clock.advance_ms(EIGHT_DAYS_MS);
     here.start(away)?;
     bar.set_message("eight days later");
-    let evidence = settle(&mut here, &witness, true).await?;
-    let (all_there, said) = load.verify(&here)?;
-    if !all_there {
-        bail!("accepted postbacks are not in ClickHouse exactly once:\n{said}");
-    }
-    let outcome = Outcome {
-        seed: story.seed,
-        faults: told.faults,
-        killed_inserting: told.killed_inserting,
-        ended_by_themselves: told.ended_by_themselves,
-        ingest_memory_kib,
-        seconds: began.elapsed().as_secs(),
-        ..outcome(&sent, &evidence)
-    };
-    println!("{}\n{said}\n{}", summary(&outcome), probed.summary(story));
-    for member in Member::all().into_iter().rev().filter(|it| it.is_gokart()) {
-        here.stop(member).await?;
-    }
-    Ok(outcome)
+    settle(here, witness, true).await
 }
 
-fn outcome(sent: &Sent, evidence: &Evidence) -> Outcome {
-    let (postbacks, revisions) = (evidence.postbacks.len(), evidence.conversions.len());
-    let rows = evidence.physical.0 + evidence.physical.1;
-    Outcome {
-        sent: sent.postbacks,
-        sent_again: sent.resent,
-        refused_at_first: sent.shed + sent.failed,
-        postbacks,
-        repeated_inputs: check::repeated_inputs(evidence),
-        revisions,
-        repeated_rows: rows - postbacks - revisions,
-        rows,
-        ..Outcome::default()
+/// Parts of tables stay as they were inserted, also when ClickHouse is started again.
+async fn keep_repeats(here: &Installation) -> Result<()> {
+    for table in ["postbacks", "conversions"] {
+        here.sql(&format!(
+            "ALTER TABLE {table} MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1, \
+             max_bytes_to_merge_at_min_space_in_pool = 1, parts_to_delay_insert = 1000000, \
+             parts_to_throw_insert = 1000000"
+        ))
+        .await?;
     }
+    Ok(())
+}
+
+fn add_evidence(outcome: &mut Outcome, evidence: &Evidence) {
+    outcome.postbacks = evidence.postbacks.len();
+    outcome.revisions = evidence.conversions.len();
+    outcome.rows = evidence.physical.0 + evidence.physical.1;
+    outcome.repeated_inputs = check::repeated_inputs(evidence);
+    outcome.repeated_rows = outcome.rows - outcome.postbacks - outcome.revisions;
 }
 
 /// What people read about a story that ended well.

@@ -78,6 +78,24 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What it is counted as.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Kill(Member::Broker(_)) => "a broker killed",
+            Self::Kill(_) => "a process killed",
+            Self::KillInserting => "ClickHouse killed inside an insert",
+            Self::StopBroker(_) => "a broker stopped",
+            Self::LoseState(_) => "a processor killed and its state deleted",
+            Self::Pause(_) => "suspended",
+            Self::Cut(_) => "cut off from everybody",
+            Self::CutBetween(..) => "cut off from one another",
+            Self::NoBrokers => "all brokers killed",
+            Self::KillEverything => "everything but the brokers killed",
+            Self::Replace(_) => "replaced in good order",
+        }
+    }
+
     /// Who cannot have something else happen to them meanwhile.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
