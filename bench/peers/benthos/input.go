@@ -91,8 +91,11 @@ func (in *input) ReadBatch(ctx context.Context) (service.MessageBatch, service.A
 	in.lock.Lock()
 	in.open = append(in.open, flight)
 	in.lock.Unlock()
-	return batch, func(context.Context, error) error {
-		in.done(flight)
+	return batch, func(_ context.Context, err error) error {
+		// What has failed is tried again by AutoRetryNacks, and stays open here.
+		if err == nil {
+			in.done(flight)
+		}
 		return nil
 	}, nil
 }
