@@ -17,6 +17,10 @@ use uuid::Uuid;
 
 pub const OFFERS: u64 = 16;
 pub const EVENTS: [&str; 2] = ["Install", "level"];
+/// What is written of each click before anything of the next pass: of one whose events come once,
+/// and of one whose events come twice.
+const PASSES: [[&[&str]; 2]; 2] =
+    [[&[EVENTS[0]], &[EVENTS[0]]], [&[EVENTS[1]], &[EVENTS[1], EVENTS[0], EVENTS[1]]]];
 /// The parameter with which [`Extras::offer_is_told`].
 const OFFER_PARAMETER: &str = "offer_id";
 /// Records handed to the log at once, or a few more.
@@ -170,15 +174,12 @@ pub async fn fill(
     let maker = Maker::new(config_version)?;
     let tokens: Vec<(u64, String)> =
         clicks.map(|number| Ok((number, maker.token(number)?))).collect::<Result<_>>()?;
-    let [first, second] = EVENTS;
-    for (once, repeated) in
-        [([first].as_slice(), [first].as_slice()), (&[second], &[second, first, second])]
-    {
+    for pass in PASSES {
         let mut portions: Vec<Vec<Record>> = vec![Vec::new(); PARTITIONS as usize];
         for (number, token) in &tokens {
             let partition = maker.partition(*number, PARTITIONS);
             let portion = &mut portions[partition as usize];
-            for event in if extras.repeats(*number) { repeated } else { once } {
+            for event in pass[usize::from(extras.repeats(*number))] {
                 let mut postback = maker.postback(token, event);
                 if extras.offer_is_told {
                     postback.parameters.push(maker.offer_parameter(*number));
