@@ -40,6 +40,8 @@ pub struct Took {
     pub cpu_seconds: f64,
     /// Of the process, at its pace since the first output.
     pub warm_cpu_seconds: f64,
+    /// Of the process, at its pace in the second half.
+    pub late_cpu_seconds: f64,
     /// Greatest.
     pub resident_mb: f64,
 }
@@ -49,11 +51,13 @@ pub struct Watch {
     pid: u32,
     inputs: u64,
     began: Instant,
-    first: Option<First>,
+    first: Option<Mark>,
+    half: Option<Mark>,
 }
 
-/// When something was seen decided first.
-struct First {
+/// What had been used when so many were decided.
+#[derive(Clone, Copy)]
+struct Mark {
     at: Instant,
     cpu_seconds: f64,
     decided: u64,
@@ -62,7 +66,7 @@ struct First {
 impl Watch {
     #[must_use]
     pub fn new(pid: u32, inputs: u64) -> Self {
-        Self { pid, inputs, began: Instant::now(), first: None }
+        Self { pid, inputs, began: Instant::now(), first: None, half: None }
     }
 
     /// Takes how many inputs are decided by now; says what all took once they are.
@@ -72,21 +76,22 @@ impl Watch {
     /// When it lasts too long, or the process is gone.
     pub fn see(&mut self, decided: u64) -> Result<Option<Took>> {
         let inputs = self.inputs;
-        if self.first.is_none() && decided > 0 {
-            let (at, cpu_seconds) = (Instant::now(), cpu_seconds(self.pid)?);
-            self.first = Some(First { at, cpu_seconds, decided });
-        }
-        if let Some(first) = &self.first
-            && decided >= inputs
-        {
-            let whole = inputs as f64 / (inputs - first.decided.min(inputs)).max(1) as f64;
-            let cpu = cpu_seconds(self.pid)?;
-            return Ok(Some(Took {
-                seconds: first.at.elapsed().as_secs_f64() * whole,
-                cpu_seconds: cpu,
-                warm_cpu_seconds: (cpu - first.cpu_seconds) * whole,
-                resident_mb: peak_resident_bytes(self.pid)? as f64 / 1e6,
-            }));
+        if decided > 0 {
+            let now = Mark { at: Instant::now(), cpu_seconds: cpu_seconds(self.pid)?, decided };
+            let first = *self.first.get_or_insert(now);
+            let half = if decided >= inputs / 2 { *self.half.get_or_insert(now) } else { first };
+            if decided >= inputs {
+                // From a mark to the end, as if all had gone like that.
+                let whole =
+                    |it: Mark| inputs as f64 / inputs.saturating_sub(it.decided).max(1) as f64;
+                return Ok(Some(Took {
+                    seconds: first.at.elapsed().as_secs_f64() * whole(first),
+                    cpu_seconds: now.cpu_seconds,
+                    warm_cpu_seconds: (now.cpu_seconds - first.cpu_seconds) * whole(first),
+                    late_cpu_seconds: (now.cpu_seconds - half.cpu_seconds) * whole(half),
+                    resident_mb: peak_resident_bytes(self.pid)? as f64 / 1e6,
+                }));
+            }
         }
         let lasts = self.began.elapsed();
         ensure!(lasts < PATIENCE, "{decided} of {inputs} were decided in {PATIENCE:?}");
