@@ -1,10 +1,10 @@
 //! Builds the peers, each with the tools of its own language, below `target/peers`.
 
+use ::tests::kafka::is_installed;
 use anyhow::{Context as _, Result, ensure};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tests::kafka::is_installed;
 
 /// What was built: a program, or a folder with jars.
 #[derive(Debug)]
