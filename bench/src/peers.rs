@@ -18,8 +18,7 @@ use std::process::Command;
 use tests::process::Process;
 use tests::stack::PARTITIONS;
 
-/// Of Kafka Streams: greatest heap and collector of Kafka's own scripts. The parallel collector was no
-/// faster, and took more memory.
+/// Of Kafka Streams: greatest heap and collector of Kafka's own start scripts.
 const JAVA_OPTIONS: [&str; 2] = ["-Xmx1g", "-XX:+UseG1GC"];
 
 /// Where a peer reads and writes.
