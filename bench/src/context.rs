@@ -119,10 +119,22 @@ impl Context {
         &self,
         what: &str,
         sides: [&str; N],
-        mut measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
+        measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
     ) -> Result<[Series; N]> {
-        let mut series = sides.map(|name| Series { name: name.to_owned(), values: Vec::new() });
-        let progress = self.progress(what, (self.runs * N) as u64);
+        let series = self.interleave_all(what, &sides, measure).await?;
+        Ok(series.try_into().unwrap_or_else(|_| unreachable!("a series for each side")))
+    }
+
+    /// The same of as many sides as there are.
+    pub async fn interleave_all(
+        &self,
+        what: &str,
+        sides: &[&str],
+        mut measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
+    ) -> Result<Vec<Series>> {
+        let new = |name: &&str| Series { name: (*name).to_owned(), values: Vec::new() };
+        let mut series: Vec<Series> = sides.iter().map(new).collect();
+        let progress = self.progress(what, (self.runs * sides.len()) as u64);
         for run in 0..self.runs {
             for (side, series) in series.iter_mut().enumerate() {
                 progress.set_message(format!("{} (run {} of {})", series.name, run + 1, self.runs));

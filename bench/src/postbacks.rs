@@ -17,7 +17,13 @@ use uuid::Uuid;
 pub const OFFERS: u64 = 16;
 pub const EVENTS: [&str; 2] = ["Install", "level"];
 pub const THIRD: &str = "top";
-/// Records handed to the log at once.
+/// What is written of each click before anything of the next pass: of one whose events come once,
+/// and of one whose events come twice.
+const PASSES: [[&[&str]; 2]; 2] =
+    [[&[EVENTS[0]], &[EVENTS[0]]], [&[EVENTS[1]], &[EVENTS[1], EVENTS[0], EVENTS[1]]]];
+/// The parameter with which [`Extras::offer_is_told`].
+const OFFER_PARAMETER: &str = "offer_id";
+/// Records handed to the log at once, or a few more.
 const PORTION: usize = 2_000;
 /// More than any click id has.
 const TOKEN_CHARS_MAX: usize = 2_000;
@@ -145,33 +151,70 @@ impl Maker {
 
     /// The same as a record of `postbacks`.
     pub fn record(&self, token: &str, event: &str) -> Record {
-        let value = codec::encode(&self.postback(token, event)).into();
-        Record { key: Bytes::new(), value, at: self.now }
+        self.record_of(&self.postback(token, event))
+    }
+
+    fn record_of(&self, postback: &Postback) -> Record {
+        Record { key: Bytes::new(), value: codec::encode(postback).into(), at: self.now }
+    }
+
+    /// The offer that the token of this click seals, in the open.
+    fn offer_parameter(&self, number: u64) -> (String, String) {
+        (OFFER_PARAMETER.to_owned(), self.offers[(number % OFFERS) as usize].to_string())
     }
 }
 
-/// Appends two postbacks for each of the clicks, first all of the first event.
+/// What the postbacks of a run have beside one of each of [`EVENTS`] for each click.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras {
+    /// A further parameter names the offer, for those who cannot open a click id.
+    pub offer_is_told: bool,
+    /// Of each so manieth click every event comes twice.
+    pub repeated_every: Option<u64>,
+}
+
+impl Extras {
+    fn repeats(self, number: u64) -> bool {
+        self.repeated_every.is_some_and(|every| number.is_multiple_of(every))
+    }
+
+    /// How many postbacks come twice, of the clicks with these numbers.
+    #[must_use]
+    pub fn repeated(self, clicks: std::ops::Range<u64>) -> u64 {
+        clicks.filter(|number| self.repeats(*number)).count() as u64 * EVENTS.len() as u64
+    }
+}
+
+/// Appends two postbacks for each of the clicks, first all of the first event, and what is to be
+/// there beside them: repeats come with the second event.
 pub async fn fill(
     stack: &Stack,
     brokers: &str,
     config_version: u64,
     clicks: std::ops::Range<u64>,
+    extras: Extras,
 ) -> Result<()> {
     let state = tempfile::tempdir()?;
     let mut config = KafkaConfig::new(brokers, PARTITIONS, state.path());
     config.topic_prefix = stack.topic_prefix().to_owned();
     let log = KafkaLog::connect(config).await?;
     let maker = Maker::new(config_version, OFFERS)?;
-    let tokens: Vec<(u32, String)> = clicks
-        .map(|number| Ok((maker.partition(number, PARTITIONS), maker.token(number)?)))
-        .collect::<Result<_>>()?;
-    for event in EVENTS {
+    let tokens: Vec<(u64, String)> =
+        clicks.map(|number| Ok((number, maker.token(number)?))).collect::<Result<_>>()?;
+    for pass in PASSES {
         let mut portions: Vec<Vec<Record>> = vec![Vec::new(); PARTITIONS as usize];
-        for (partition, token) in &tokens {
-            let portion = &mut portions[*partition as usize];
-            portion.push(maker.record(token, event));
-            if portion.len() == PORTION {
-                log.append(Topic::Postbacks, *partition, std::mem::take(portion)).await?;
+        for (number, token) in &tokens {
+            let partition = maker.partition(*number, PARTITIONS);
+            let portion = &mut portions[partition as usize];
+            for event in pass[usize::from(extras.repeats(*number))] {
+                let mut postback = maker.postback(token, event);
+                if extras.offer_is_told {
+                    postback.parameters.push(maker.offer_parameter(*number));
+                }
+                portion.push(maker.record_of(&postback));
+            }
+            if portion.len() >= PORTION {
+                log.append(Topic::Postbacks, partition, std::mem::take(portion)).await?;
             }
         }
         for (partition, portion) in (0..PARTITIONS).zip(portions) {

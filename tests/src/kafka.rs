@@ -65,7 +65,9 @@ pub fn can_run() -> bool {
     can
 }
 
-fn is_installed(program: &str) -> bool {
+/// Whether a program is in the path.
+#[must_use]
+pub fn is_installed(program: &str) -> bool {
     let probe = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     probe.is_ok_and(|output| output.status.success())
 }

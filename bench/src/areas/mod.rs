@@ -8,6 +8,7 @@ mod instructions;
 mod loadtest;
 mod log;
 mod outgoing;
+mod peers;
 mod processor;
 mod recovery;
 mod reports;
@@ -26,6 +27,7 @@ pub struct Area {
 pub const ALL: &[Area] = &[
     Area { name: "ingest", about: "authentic, durable postbacks against bare hyper" },
     Area { name: "processor", about: "decisions against a transactional copy loop" },
+    Area { name: "peers", about: "the same inputs in Kafka Streams and in Benthos" },
     Area { name: "end_to_end", about: "from accepted to visible, everything on one machine" },
     Area { name: "outgoing", about: "publisher postbacks while half of the publishers hang" },
     Area { name: "instructions", about: "of the pieces of a postback's way, counted" },
@@ -52,6 +54,7 @@ pub async fn measure(name: &str, context: &Context) -> Result<Vec<Line>> {
         "processor" => processor::measure(context).await,
         "correctness" => correctness::measure(context).await,
         "growth" => growth::measure(context).await,
+        "peers" => peers::measure(context).await,
         "end_to_end" => end_to_end::measure(context).await,
         "outgoing" => outgoing::measure(context).await,
         "instructions" => instructions::measure(context),

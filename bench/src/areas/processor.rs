@@ -3,39 +3,25 @@
 
 use crate::bare;
 use crate::context::Context;
-use crate::postbacks::{apply, fill};
-use crate::process::{cpu_seconds, peak_resident_bytes};
+use crate::deciding::{PATIENCE, POLL, Still, decide};
+use crate::postbacks::{Extras, fill};
 use crate::results::{Line, Series, Target};
 use crate::topics::{Written, create, ends, written};
 use anyhow::{Context as _, Result, ensure};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tests::kafka::Kafka;
 use tests::process::Process;
-use tests::stack::{PARTITIONS, Stack};
+use tests::stack::PARTITIONS;
 
 /// Clicks of one run; each has two events.
 const CLICKS: u64 = 100_000;
 const EVENTS: u64 = 2;
-/// Each look is a request for all metrics, which the processor pays for.
-const POLL: Duration = Duration::from_millis(50);
-const PATIENCE: Duration = Duration::from_secs(300);
 const COPIED_DECISIONS: &str = "copied-decisions";
 const COPIED_STATE: &str = "copied-state";
 
-/// What one side of one run took.
-struct Took {
-    seconds: f64,
-    cpu_seconds: f64,
-}
-
 pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     let kafka = Kafka::start()?.context("there is no Apache Kafka")?;
-    let mut stack = Stack::on_kafka_in_real_time(&kafka).await?.context("there is no engine")?;
-    let version = apply(&stack, context.scratch())?;
-    for role in ["ingest", "sink", "processor", "warehouse", "admin"] {
-        stack.process(role)?.kill()?;
-    }
-    let brokers = kafka.url.trim_start_matches("kafka://").to_owned();
+    let Still { mut stack, version, brokers } = Still::on(&kafka, context).await?;
     let topic = |name: &str| format!("{}{name}", stack.topic_prefix());
     let (input, decisions, state) =
         (topic("postbacks"), topic("decisions"), topic("processor-state"));
@@ -56,14 +42,15 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
                 let before = [&decisions, &state].map(|it| ends(&brokers, it, PARTITIONS));
                 let [decisions_from, state_from] = before;
                 let begin = run as u64 * clicks;
-                fill(&stack, &brokers, version, begin..begin + clicks).await?;
-                let (took, most) = decide(&mut stack, inputs).await?;
-                resident.push(most);
+                let clicks = begin..begin + clicks;
+                fill(&stack, &brokers, version, clicks, Extras::default()).await?;
+                let took = decide(&mut stack, inputs).await?;
+                resident.push(took.resident_mb);
                 per_input = Some([
                     written(&brokers, &decisions, &decisions_from?)?,
                     written(&brokers, &state, &state_from?)?,
                 ]);
-                took
+                (took.seconds, took.cpu_seconds)
             } else {
                 let [decided, changed] = per_input.as_ref().context("nothing was decided")?;
                 let outputs =
@@ -72,8 +59,9 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
                     });
                 copy(context, &brokers, &input, &from, inputs, &outputs, run)?
             };
-            cpu[side].push(inputs as f64 / took.cpu_seconds);
-            Ok(inputs as f64 / took.seconds)
+            let (seconds, cpu_seconds) = took;
+            cpu[side].push(inputs as f64 / cpu_seconds);
+            Ok(inputs as f64 / seconds)
         })
         .await?;
 
@@ -115,40 +103,7 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     ])
 }
 
-/// Starts the processor, waits until it has decided so many, and kills it.
-async fn decide(stack: &mut Stack, inputs: u64) -> Result<(Took, f64)> {
-    stack.start_role("processor").await?;
-    let pid = stack.process("processor")?.pid();
-    let began = Instant::now();
-    let mut first: Option<(Instant, u64)> = None;
-    loop {
-        let decided = decided(&stack.metrics("processor").await?);
-        if decided > 0 && first.is_none() {
-            first = Some((Instant::now(), decided));
-        }
-        if decided >= inputs {
-            break;
-        }
-        stack.process("processor")?.check_alive()?;
-        ensure!(began.elapsed() < PATIENCE, "{decided} of {inputs} were decided in {PATIENCE:?}");
-        tokio::time::sleep(POLL).await;
-    }
-    let (at, already) = first.context("nothing was decided")?;
-    let seconds = at.elapsed().as_secs_f64() * inputs as f64 / (inputs - already).max(1) as f64;
-    let took = Took { seconds, cpu_seconds: cpu_seconds(pid)? };
-    let most = peak_resident_bytes(pid)? as f64 / 1e6;
-    stack.process("processor")?.stop()?;
-    Ok((took, most))
-}
-
-/// Postbacks that the processor has counted as accepted: here all are.
-fn decided(metrics: &str) -> u64 {
-    let lines = metrics.lines().filter(|line| {
-        line.starts_with("gokart_postbacks_decided_total") && line.contains("outcome=\"accepted\"")
-    });
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
-}
-
+/// Seconds, and CPU-seconds of the process.
 fn copy(
     context: &Context,
     brokers: &str,
@@ -157,7 +112,7 @@ fn copy(
     inputs: u64,
     outputs: &[String],
     run: usize,
-) -> Result<Took> {
+) -> Result<(f64, f64)> {
     let offsets: Vec<String> = from.iter().map(ToString::to_string).collect();
     let (count, partitions) = (inputs.to_string(), PARTITIONS.to_string());
     let (offsets, id) = (offsets.join(","), format!("{input}-copy-{run}"));
@@ -180,5 +135,5 @@ fn copy(
     ensure!(status.success(), "the copy loop ended with {status}: {said}");
     let last = said.lines().last().unwrap_or_default();
     let (seconds, cpu) = last.split_once(' ').with_context(|| format!("it said {said:?}"))?;
-    Ok(Took { seconds: seconds.parse()?, cpu_seconds: cpu.parse()? })
+    Ok((seconds.parse()?, cpu.parse()?))
 }
