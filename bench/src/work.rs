@@ -214,8 +214,7 @@ impl Decider {
 
 /// The example installation with the offers of the benchmarks.
 fn catalog(maker: &Maker) -> Result<Catalog> {
-    let mut sources =
-        vec![Source { name: "bench".to_owned(), text: Offers::FEW.documents(OFFERS) }];
+    let mut sources = vec![Source { name: "bench".to_owned(), text: Offers::FEW.documents() }];
     for entry in std::fs::read_dir(Path::new(&examples()))? {
         let path = entry?.path();
         if path.extension().is_some_and(|it| it == "yaml") {
