@@ -1,0 +1,222 @@
+//! Texts of a column that has few different ones: a dictionary, and an index into it for each row.
+//!
+//! `LowCardinality(String)` in a block: what follows ([`FLAGS`] and how wide an index is), how many words, the
+//! words, how many rows, and the indexes. Nothing at all when there are no rows. The first word is
+//! the empty text, as ClickHouse has it.
+
+use super::push_text;
+use std::hash::{BuildHasher, RandomState};
+
+/// That comes before the column: dictionaries come with each block.
+pub(super) const VERSION: u64 = 1;
+/// The block has words of its own, and they are all of them.
+const FLAGS: u64 = 1 << 9 | 1 << 10;
+/// How many places are looked at for a word. Senders choose some of the words and may choose them to
+/// meet in one place: a word that is not found there is added a second time, which ClickHouse takes.
+const PROBES_MAX: usize = 16;
+const SLOTS_MIN: usize = 64;
+const FREE: u32 = u32::MAX;
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[derive(Debug)]
+pub(super) struct Words {
+    /// Each with its length before it, as they are sent.
+    bytes: Vec<u8>,
+    words: Vec<Word>,
+    /// Indexes of words by hash; a power of two, at most half of them taken.
+    slots: Vec<u32>,
+    /// Of the rows.
+    indexes: Vec<u32>,
+    last: u32,
+    seed: u64,
+}
+
+#[derive(Debug)]
+struct Word {
+    hash: u64,
+    start: usize,
+    end: usize,
+}
+
+impl Words {
+    pub(super) fn new() -> Self {
+        let mut words = Self {
+            bytes: Vec::new(),
+            words: Vec::new(),
+            slots: vec![FREE; SLOTS_MIN],
+            indexes: Vec::new(),
+            last: 0,
+            // Nobody outside can know which words meet.
+            seed: RandomState::new().hash_one(0),
+        };
+        words.add(&[], 0);
+        words
+    }
+
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.indexes.reserve(rows);
+    }
+
+    /// Appends a row.
+    #[inline]
+    pub(super) fn push(&mut self, text: &str) {
+        let text = text.as_bytes();
+        if text.is_empty() {
+            self.indexes.push(0);
+            return;
+        }
+        if self.word(self.last) != text {
+            self.last = self.find(text);
+        }
+        self.indexes.push(self.last);
+    }
+
+    #[inline]
+    fn word(&self, index: u32) -> &[u8] {
+        let Word { start, end, .. } = self.words[index as usize];
+        &self.bytes[start..end]
+    }
+
+    /// The index of a word, new or not.
+    fn find(&mut self, text: &[u8]) -> u32 {
+        let hash = hash(text, self.seed);
+        let mask = self.slots.len() - 1;
+        for probe in 0..PROBES_MAX {
+            let slot = (hash as usize).wrapping_add(probe) & mask;
+            let index = self.slots[slot];
+            if index == FREE {
+                let index = self.add(text, hash);
+                self.slots[slot] = index;
+                if self.words.len() * 2 > self.slots.len() {
+                    self.grow();
+                }
+                return index;
+            }
+            if self.words[index as usize].hash == hash && self.word(index) == text {
+                return index;
+            }
+        }
+        self.add(text, hash)
+    }
+
+    fn add(&mut self, text: &[u8], hash: u64) -> u32 {
+        push_text(&mut self.bytes, text);
+        let end = self.bytes.len();
+        self.words.push(Word { hash, start: end - text.len(), end });
+        // No more words than rows and one, and rows are fewer than `BLOCK_ROWS_MAX`.
+        (self.words.len() - 1) as u32
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 2 - 1;
+        self.slots = vec![FREE; mask + 1];
+        // The empty text needs no finding.
+        for (index, word) in self.words.iter().enumerate().skip(1) {
+            let places =
+                (0..PROBES_MAX).map(|probe| (word.hash as usize).wrapping_add(probe) & mask);
+            if let Some(slot) = places.into_iter().find(|slot| self.slots[*slot] == FREE) {
+                self.slots[slot] = index as u32;
+            }
+        }
+    }
+
+    /// Appends what the block needs of it.
+    pub(super) fn write(self, out: &mut impl FnMut(Vec<u8>)) {
+        if self.indexes.is_empty() {
+            return;
+        }
+        let width = match self.words.len() {
+            ..=0x100 => 0,
+            ..=0x1_0000 => 1,
+            _ => 2,
+        };
+        let mut head = Vec::with_capacity(16);
+        head.extend((FLAGS | width).to_le_bytes());
+        head.extend((self.words.len() as u64).to_le_bytes());
+        out(head);
+        out(self.bytes);
+        let indexes = self.indexes;
+        let mut tail = Vec::with_capacity(8 + (indexes.len() << width));
+        tail.extend((indexes.len() as u64).to_le_bytes());
+        match width {
+            0 => tail.extend(indexes.iter().map(|index| *index as u8)),
+            1 => tail.extend(indexes.iter().flat_map(|index| (*index as u16).to_le_bytes())),
+            _ => tail.extend(indexes.iter().flat_map(|index| index.to_le_bytes())),
+        }
+        out(tail);
+    }
+}
+
+/// Eight bytes at a time: the two halves of a product, one over the other.
+#[inline]
+fn hash(text: &[u8], seed: u64) -> u64 {
+    let mix = |state: u64, bytes: [u8; 8]| {
+        let state = state ^ u64::from_le_bytes(bytes);
+        let product = u128::from(state) * u128::from(MULTIPLIER);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let (whole, rest) = text.as_chunks::<8>();
+    let state = whole.iter().fold(seed ^ text.len() as u64, |state, bytes| mix(state, *bytes));
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(mix(state, last), [0; 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(words: Words) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        words.write(&mut |piece| bytes.extend(piece));
+        bytes
+    }
+
+    fn check(texts: &[&str], expected: &[u8]) {
+        let mut words = Words::new();
+        texts.iter().for_each(|text| words.push(text));
+        assert_eq!(written(words), expected, "{texts:?}");
+    }
+
+    #[test]
+    fn a_dictionary_and_indexes() {
+        check(&[], &[]);
+        let none =
+            [0, 6, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        check(&["", ""], &none);
+        let head = [0, 6, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+        let words = [0, 1, b'b', 2, b'a', b'a'];
+        let rows = [5, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 0, 1];
+        check(&["b", "b", "aa", "", "b"], &[&head[..], &words, &rows].concat());
+    }
+
+    #[test]
+    fn an_index_is_as_wide_as_the_dictionary_needs() {
+        for (different, width) in [(255, 1), (256, 2), (65_535, 2), (65_536, 4)] {
+            let mut words = Words::new();
+            for _ in 0..2 {
+                (0..different).for_each(|n| words.push(&format!("word {n}")));
+            }
+            let texts: Vec<String> = (0..different).map(|n| format!("word {n}")).collect();
+            // Some few may be in it twice.
+            let kept = words.words.len();
+            assert!((different + 1..different + different / 100 + 2).contains(&kept), "{kept}");
+            let found: Vec<&[u8]> = words.indexes.iter().map(|index| words.word(*index)).collect();
+            let expected = texts.iter().chain(&texts).map(String::as_bytes);
+            assert!(found.into_iter().eq(expected));
+            let bytes = words.bytes.len();
+            assert_eq!(written(words).len(), 16 + bytes + 8 + 2 * different * width);
+        }
+    }
+
+    #[test]
+    fn words_that_all_meet_in_one_place_cost_no_more() {
+        let mut words = Words::new();
+        words.slots = vec![0; SLOTS_MIN];
+        for n in 0..1_000 {
+            words.push(&format!("word {n}"));
+            assert_eq!(words.word(words.indexes[n]), format!("word {n}").as_bytes());
+        }
+    }
+}
