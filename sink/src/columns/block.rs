@@ -10,7 +10,7 @@ use serde::ser::{Impossible, SerializeStruct, Serializer};
 
 /// What is sent at once: enough that the time it takes is not that of the sending, and no more than a time
 /// limit of its own makes sense for.
-const PIECE_BYTES: usize = 256 * 1024;
+const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Rows of one insert as columns. It is in memory once, a little smaller than the same rows in the log: a
 /// plan's limits bound it.
@@ -165,5 +165,70 @@ impl Serializer for Fields<'_> {
 
     fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Mismatch> {
         Err(self.misfit("tuple"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::layout::Described;
+    use clickhouse::Row;
+
+    #[derive(Row, Serialize)]
+    struct Pet<'a> {
+        name: &'a str,
+        legs: u32,
+    }
+
+    fn layout(name: &str, legs: &str) -> Layout {
+        let column = |name: &str, kind: &str| Described {
+            name: name.to_owned(),
+            r#type: kind.to_owned(),
+            ..Described::default()
+        };
+        let described = [column("name", name), column("legs", legs)];
+        Layout::new::<Pet<'static>>("pets", &described).expect("it fits")
+    }
+
+    #[test]
+    fn names_types_and_values() {
+        let layout = layout("String", "UInt32");
+        let mut block = Block::new(&layout, 2);
+        block.push(&Pet { name: "cat", legs: 4 }).expect("it fits");
+        block.push(&Pet { name: "", legs: 0 }).expect("it fits");
+        let expected = b"\x02\x02\x04name\x06String\x03cat\0\x04legs\x06UInt32\x04\0\0\0\0\0\0\0";
+        assert_eq!(block.finish(), [Bytes::from_static(expected)]);
+    }
+
+    #[test]
+    fn pieces_are_bounded_and_nothing_is_lost_between_them() {
+        let layout = layout("String", "UInt32");
+        let name = "x".repeat(1_000);
+        for rows in [1, 200, 1_000, 5_000, 70_000] {
+            let mut block = Block::new(&layout, rows);
+            for _ in 0..rows {
+                block.push(&Pet { name: &name, legs: 4 }).expect("it fits");
+            }
+            let pieces = block.finish();
+            assert!(pieces.iter().all(|piece| (1..=PIECE_BYTES).contains(&piece.len())));
+            let head = if rows < 128 { 2 } else { 3 } + usize::from(rows >= 1 << 14);
+            let bytes: usize = pieces.iter().map(Bytes::len).sum();
+            assert_eq!(bytes, head + 12 + 12 + rows * (1_002 + 4), "{rows}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_says_where() {
+        let layout = layout("String", "UInt16");
+        let refused = Block::new(&layout, 1).push(&Pet { name: "cat", legs: 4 });
+        let problem = refused.expect_err("it does not fit").to_string();
+        assert!(problem.starts_with("column legs of pets has type UInt16: "), "{problem}");
+        for problem in [
+            Block::new(&layout, 1).push(&"cat"),
+            Block::new(&layout, 1).push(&("cat", 4)),
+            Block::new(&layout, 1).push(&None::<u16>),
+        ] {
+            assert!(problem.is_err());
+        }
     }
 }

@@ -157,3 +157,66 @@ impl Tables {
         self.layouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Row, serde::Serialize)]
+    struct Pet<'a> {
+        name: &'a str,
+        legs: u32,
+    }
+
+    fn described(columns: &[[&str; 3]]) -> Vec<Described> {
+        let described = |[name, kind, default_type]: &[&str; 3]| Described {
+            name: (*name).to_owned(),
+            r#type: (*kind).to_owned(),
+            default_type: (*default_type).to_owned(),
+            ..Described::default()
+        };
+        columns.iter().map(described).collect()
+    }
+
+    fn check(columns: &[[&str; 3]], expected: Result<&str, &str>) {
+        let layout = Layout::new::<Pet<'static>>("pets", &described(columns));
+        let found = layout.as_ref().map(Layout::statement).map_err(ToString::to_string);
+        assert_eq!(found, expected.map_err(str::to_owned), "{columns:?}");
+    }
+
+    #[test]
+    fn what_a_table_must_have_for_rows_to_fit() {
+        let name = ["name", "String", ""];
+        let legs = ["legs", "UInt32", ""];
+        let fits = Ok("INSERT INTO pets (`name`, `legs`) FORMAT Native");
+        check(&[name, legs], fits);
+        check(&[legs, name], fits);
+        check(&[["x", "Enum8('a' = 1)", "DEFAULT"], legs, ["y", "UInt8", "ALIAS"], name], fits);
+        check(&[legs, name, ["z", "UInt8", "MATERIALIZED"]], fits);
+        for (columns, problem) in [
+            (
+                [name, legs, ["tail", "Bool", ""]],
+                "table pets has a column tail without a default, which no row has",
+            ),
+            (
+                [name, legs, ["t", "Bool", "EPHEMERAL"]],
+                "table pets has a column t without a default, which no row has",
+            ),
+            (
+                [name, ["leg", "UInt32", ""], ["x", "UInt8", "DEFAULT"]],
+                "table pets has no column legs",
+            ),
+            (
+                [name, ["legs", "UInt32", "ALIAS"], ["x", "UInt8", "DEFAULT"]],
+                "column legs of pets is ALIAS, so it cannot be written",
+            ),
+            (
+                [name, ["legs", "Float64", ""], ["x", "UInt8", "DEFAULT"]],
+                "column legs of pets has type Float64, which no row has",
+            ),
+        ] {
+            check(&columns, Err(problem));
+        }
+        check(&[], Err("table pets has no column name"));
+    }
+}

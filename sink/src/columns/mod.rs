@@ -51,7 +51,16 @@ impl From<Mismatch> for clickhouse::error::Error {
 }
 
 /// Appends a number as LEB128.
-fn push_number(buffer: &mut Vec<u8>, mut number: usize) {
+#[inline]
+fn push_number(buffer: &mut Vec<u8>, number: usize) {
+    if number < 0x80 {
+        buffer.push(number as u8);
+    } else {
+        push_large_number(buffer, number);
+    }
+}
+
+fn push_large_number(buffer: &mut Vec<u8>, mut number: usize) {
     while number >= 0x80 {
         buffer.push(number as u8 | 0x80);
         number >>= 7;
@@ -63,5 +72,7 @@ fn push_number(buffer: &mut Vec<u8>, mut number: usize) {
 #[inline]
 fn push_text(buffer: &mut Vec<u8>, text: &[u8]) {
     push_number(buffer, text.len());
-    buffer.extend_from_slice(text);
+    if !text.is_empty() {
+        buffer.extend_from_slice(text);
+    }
 }

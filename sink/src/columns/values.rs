@@ -314,3 +314,98 @@ impl SerializeTuple for Parts<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled<T: Serialize>(kind: &str, rows: &[T]) -> Result<Vec<u8>, Mismatch> {
+        let mut values = Values::of(kind).expect("a known type");
+        rows.iter().try_for_each(|row| row.serialize(&mut values))?;
+        let mut bytes = Vec::new();
+        let mut out = |piece: Vec<u8>| bytes.extend(piece);
+        values.write_prefix(&mut out);
+        values.write(&mut out);
+        Ok(bytes)
+    }
+
+    fn check<T: Serialize>(kind: &str, rows: &[T], expected: &[u8]) {
+        assert_eq!(filled(kind, rows).as_deref(), Ok(expected), "{kind}");
+    }
+
+    #[test]
+    fn values_in_a_row() {
+        check("Bool", &[true, false], &[1, 0]);
+        check("UInt16", &[1_u16, 0x203], &[1, 0, 3, 2]);
+        check("UInt32", &[7_u32], &[7, 0, 0, 0]);
+        check("UInt64", &[7_u64], &[7, 0, 0, 0, 0, 0, 0, 0]);
+        for kind in ["DateTime64(3)", "DateTime64(3, 'UTC')", "Decimal(18, 6)"] {
+            check(kind, &[-2_i64], &[0xfe, 255, 255, 255, 255, 255, 255, 255]);
+        }
+        check("String", &["", "a\0b"], &[0, 3, b'a', 0, b'b']);
+        let long = "x".repeat(300);
+        check("String", &[&long], &[&[0xac, 2], long.as_bytes()].concat());
+        check("UUID", &[(1_u64, 2_u64)], &[1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn values_inside_others() {
+        check("Nullable(UInt16)", &[None, Some(5_u16)], &[1, 0, 0, 0, 5, 0]);
+        check("Nullable(String)", &[Some("a"), None], &[0, 1, 1, b'a', 0]);
+        let uuid = [&[0, 1][..], &[9, 0, 0, 0, 0, 0, 0, 0], &[0; 24]].concat();
+        check("Nullable(UUID)", &[Some((9_u64, 0_u64)), None], &uuid);
+        let ends = [2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+        check("Array(UInt16)", &[vec![1_u16, 2], vec![]], &[&ends[..], &[1, 0, 2, 0]].concat());
+        let rows = [vec![("a", "b"), ("c", "")], vec![]];
+        let names_and_values = [1, b'a', 1, b'c', 1, b'b', 0];
+        check("Array(Tuple(String, String))", &rows, &[&ends[..], &names_and_values].concat());
+        let words = [vec!["w", "w"], vec![]];
+        let version = [1, 0, 0, 0, 0, 0, 0, 0];
+        let dictionary = [0, 6, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, b'w'];
+        let indexes = [2, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+        let expected = [&version[..], &ends, &dictionary, &indexes].concat();
+        check("Array(LowCardinality(String))", &words, &expected);
+        let nothing: [Vec<&str>; 1] = [vec![]];
+        check("Array(LowCardinality(String))", &nothing, &[&version[..], &[0; 8]].concat());
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_refused() {
+        let refused = |found: Result<Vec<u8>, Mismatch>| {
+            let problem = found.expect_err("it does not fit").to_string();
+            assert!(problem.starts_with("it has "), "{problem}");
+        };
+        refused(filled("String", &[1_u64]));
+        refused(filled("UInt32", &[1_u64]));
+        refused(filled("UInt64", &[1_i64]));
+        refused(filled("UInt16", &["1"]));
+        refused(filled("LowCardinality(String)", &[Some("a")]));
+        refused(filled("UInt16", &[None::<u16>]));
+        refused(filled("Nullable(UInt16)", &[1_u16]));
+        refused(filled("UUID", &["a"]));
+        refused(filled("UUID", &[(1_u64, 2_u64, 3_u64)]));
+        refused(filled("Array(String)", &["a"]));
+        refused(filled("Tuple(String, String)", &[("a", 1_u64)]));
+        refused(filled("String", &[1.5]));
+        refused(filled("String", &['a']));
+    }
+
+    #[test]
+    fn types_that_no_row_has_are_not_known() {
+        for kind in [
+            "Decimal(18, 4)",
+            "DateTime64(6, 'UTC')",
+            "DateTime64(3",
+            "DateTime",
+            "Int64",
+            "FixedString(3)",
+            "LowCardinality(Nullable(String))",
+            "Array(Float64)",
+            "Tuple(String, UInt64)",
+            "Map(String, String)",
+            "",
+        ] {
+            assert!(Values::of(kind).is_none(), "{kind}");
+        }
+    }
+}

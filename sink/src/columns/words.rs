@@ -33,9 +33,67 @@ pub(super) struct Words {
 
 #[derive(Debug)]
 struct Word {
-    hash: u64,
+    key: Key,
     start: usize,
     end: usize,
+}
+
+/// A text in two numbers: the text itself up to [`KEY_BYTES`], together with its length; a longer one is
+/// mixed into them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    first: u64,
+    last: u64,
+    len: usize,
+}
+
+const KEY_BYTES: usize = 16;
+
+impl Key {
+    #[inline]
+    fn of(text: &[u8], seed: u64) -> Self {
+        let len = text.len();
+        let (first, last) = if let (Some(first), Some(last)) = ends::<8>(text) {
+            let last = u64::from_le_bytes(*last);
+            if len <= KEY_BYTES {
+                (u64::from_le_bytes(*first), last)
+            } else {
+                let mixed =
+                    |state, bytes: &[u8; 8]| mix(state ^ u64::from_le_bytes(*bytes), MULTIPLIER);
+                (text.as_chunks().0.iter().fold(seed, mixed), last)
+            }
+        } else if let (Some(first), Some(last)) = ends::<4>(text) {
+            (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into())
+        } else if let [first, .., last] = text {
+            (u64::from(*first) << 8 | u64::from(text[1]), (*last).into())
+        } else {
+            (text.first().copied().unwrap_or_default().into(), 0)
+        };
+        Self { first, last, len }
+    }
+
+    fn is_whole(self) -> bool {
+        self.len <= KEY_BYTES
+    }
+
+    #[inline]
+    fn hash(self, seed: u64) -> usize {
+        let state = mix(self.first ^ seed, MULTIPLIER ^ self.len as u64);
+        mix(state ^ self.last, MULTIPLIER) as usize
+    }
+}
+
+/// The first and the last bytes of a text, which may be the same.
+#[inline]
+fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+    (text.first_chunk(), text.last_chunk())
+}
+
+/// The two halves of a product, one over the other.
+#[inline]
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
 }
 
 impl Words {
@@ -49,7 +107,7 @@ impl Words {
             // Nobody outside can know which words meet.
             seed: RandomState::new().hash_one(0),
         };
-        words.add(&[], 0);
+        words.add(&[], Key::of(&[], 0));
         words
     }
 
@@ -65,44 +123,46 @@ impl Words {
             self.indexes.push(0);
             return;
         }
-        if self.word(self.last) != text {
-            self.last = self.find(text);
+        let key = Key::of(text, self.seed);
+        if !self.is(self.last, key, text) {
+            self.last = self.find(key, text);
         }
         self.indexes.push(self.last);
     }
 
+    /// Whether that word is this text.
     #[inline]
-    fn word(&self, index: u32) -> &[u8] {
-        let Word { start, end, .. } = self.words[index as usize];
-        &self.bytes[start..end]
+    fn is(&self, index: u32, key: Key, text: &[u8]) -> bool {
+        let word = &self.words[index as usize];
+        word.key == key && (key.is_whole() || self.bytes[word.start..word.end] == *text)
     }
 
     /// The index of a word, new or not.
-    fn find(&mut self, text: &[u8]) -> u32 {
-        let hash = hash(text, self.seed);
+    fn find(&mut self, key: Key, text: &[u8]) -> u32 {
+        let hash = key.hash(self.seed);
         let mask = self.slots.len() - 1;
         for probe in 0..PROBES_MAX {
-            let slot = (hash as usize).wrapping_add(probe) & mask;
+            let slot = hash.wrapping_add(probe) & mask;
             let index = self.slots[slot];
             if index == FREE {
-                let index = self.add(text, hash);
+                let index = self.add(text, key);
                 self.slots[slot] = index;
                 if self.words.len() * 2 > self.slots.len() {
                     self.grow();
                 }
                 return index;
             }
-            if self.words[index as usize].hash == hash && self.word(index) == text {
+            if self.is(index, key, text) {
                 return index;
             }
         }
-        self.add(text, hash)
+        self.add(text, key)
     }
 
-    fn add(&mut self, text: &[u8], hash: u64) -> u32 {
+    fn add(&mut self, text: &[u8], key: Key) -> u32 {
         push_text(&mut self.bytes, text);
         let end = self.bytes.len();
-        self.words.push(Word { hash, start: end - text.len(), end });
+        self.words.push(Word { key, start: end - text.len(), end });
         // No more words than rows and one, and rows are fewer than `BLOCK_ROWS_MAX`.
         (self.words.len() - 1) as u32
     }
@@ -113,9 +173,9 @@ impl Words {
         self.slots = vec![FREE; mask + 1];
         // The empty text needs no finding.
         for (index, word) in self.words.iter().enumerate().skip(1) {
-            let places =
-                (0..PROBES_MAX).map(|probe| (word.hash as usize).wrapping_add(probe) & mask);
-            if let Some(slot) = places.into_iter().find(|slot| self.slots[*slot] == FREE) {
+            let hash = word.key.hash(self.seed);
+            let mut places = (0..PROBES_MAX).map(|probe| hash.wrapping_add(probe) & mask);
+            if let Some(slot) = places.find(|slot| self.slots[*slot] == FREE) {
                 self.slots[slot] = index as u32;
             }
         }
@@ -148,21 +208,6 @@ impl Words {
     }
 }
 
-/// Eight bytes at a time: the two halves of a product, one over the other.
-#[inline]
-fn hash(text: &[u8], seed: u64) -> u64 {
-    let mix = |state: u64, bytes: [u8; 8]| {
-        let state = state ^ u64::from_le_bytes(bytes);
-        let product = u128::from(state) * u128::from(MULTIPLIER);
-        product as u64 ^ (product >> 64) as u64
-    };
-    let (whole, rest) = text.as_chunks::<8>();
-    let state = whole.iter().fold(seed ^ text.len() as u64, |state, bytes| mix(state, *bytes));
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(mix(state, last), [0; 8])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +216,11 @@ mod tests {
         let mut bytes = Vec::new();
         words.write(&mut |piece| bytes.extend(piece));
         bytes
+    }
+
+    fn text(words: &Words, index: u32) -> &[u8] {
+        let Word { start, end, .. } = words.words[index as usize];
+        &words.bytes[start..end]
     }
 
     fn check(texts: &[&str], expected: &[u8]) {
@@ -202,7 +252,8 @@ mod tests {
             // Some few may be in it twice.
             let kept = words.words.len();
             assert!((different + 1..different + different / 100 + 2).contains(&kept), "{kept}");
-            let found: Vec<&[u8]> = words.indexes.iter().map(|index| words.word(*index)).collect();
+            let found: Vec<&[u8]> =
+                words.indexes.iter().map(|index| text(&words, *index)).collect();
             let expected = texts.iter().chain(&texts).map(String::as_bytes);
             assert!(found.into_iter().eq(expected));
             let bytes = words.bytes.len();
@@ -216,7 +267,26 @@ mod tests {
         words.slots = vec![0; SLOTS_MIN];
         for n in 0..1_000 {
             words.push(&format!("word {n}"));
-            assert_eq!(words.word(words.indexes[n]), format!("word {n}").as_bytes());
+            assert_eq!(text(&words, words.indexes[n]), format!("word {n}").as_bytes());
         }
+    }
+
+    #[test]
+    fn texts_that_are_alike_stay_apart() {
+        let long = "x".repeat(40);
+        let mut alike = vec![String::new(), "\0".to_owned()];
+        for len in 1..40 {
+            alike.extend((0..len).map(|at| {
+                let mut text = long[..len].to_owned();
+                text.replace_range(at..=at, "y");
+                text
+            }));
+            alike.push(long[..len].to_owned());
+            alike.push("\0".repeat(len + 1));
+        }
+        let mut words = Words::new();
+        alike.iter().chain(&alike).for_each(|text| words.push(text));
+        let found = words.indexes.iter().map(|index| text(&words, *index));
+        assert!(found.eq(alike.iter().chain(&alike).map(String::as_bytes)));
     }
 }

@@ -49,7 +49,7 @@ async fn client(server: &Server, database: &str) -> Result<Client> {
     Ok(insert_client(&config))
 }
 
-async fn check<M: Record>((tables, client): &(&Tables, &Client), all: Vec<M>) -> Result<()> {
+async fn check<M: Record>(&(tables, client): &(&Tables, &Client), all: Vec<M>) -> Result<()> {
     let (table, count) = (M::TABLE, all.len());
     for client in [tables.client(), client] {
         execute(client, &format!("TRUNCATE TABLE {table}")).await?;
