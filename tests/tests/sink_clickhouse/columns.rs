@@ -15,8 +15,8 @@ use schemas::{
 use sink::client::insert_client;
 use sink::columns::Tables;
 use sink::decode::{Place, Placed};
-use sink::migrate;
 use sink::rows::Record;
+use sink::{TableRetention, migrate};
 use tests::messages;
 use tests::random::Random;
 use uuid::Uuid;
@@ -24,6 +24,9 @@ use uuid::Uuid;
 /// Dictionaries with indexes of one, two and four bytes.
 const ROWS: [u64; 4] = [1, 90, 3_000, 70_000];
 const SEED: u64 = 7;
+/// Times are made up.
+const KEEP: &str =
+    "clicks=forever,postbacks=forever,refused=forever,dead_letters=forever,deliveries=forever";
 
 pub async fn rows_as_columns_are_the_same_rows(server: &Server) -> Result<()> {
     let columns = Tables::new(client(server, "as_columns").await?);
@@ -44,7 +47,8 @@ pub async fn rows_as_columns_are_the_same_rows(server: &Server) -> Result<()> {
 }
 
 async fn client(server: &Server, database: &str) -> Result<Client> {
-    let config = server.database(database);
+    let mut config = server.database(database);
+    config.retention = TableRetention::parse(KEEP).map_err(anyhow::Error::msg)?;
     migrate(&config).await?;
     Ok(insert_client(&config))
 }
@@ -75,8 +79,7 @@ async fn check<M: Record>(&(tables, client): &(&Tables, &Client), all: Vec<M>) -
         let (some, others) = (ask(tables.client(), &first).await?, ask(client, &first).await?);
         anyhow::bail!("{count} {table}: {one}, not {other}\n{some}\n\n{others}");
     }
-    let parts = format!("SELECT count() FROM {table}");
-    ensure!(ask(client, &parts).await? == count.to_string(), "{count} {table} are {one}");
+    ensure!(one.starts_with(&format!("{count}\t")), "{count} {table} are {one}");
     Ok(())
 }
 
