@@ -161,6 +161,7 @@ fn in_log_order(mut chunks: Vec<Chunk>) -> Rows {
 mod tests {
     use super::*;
     use crate::client::insert_client;
+    use crate::columns::Tables;
     use crate::config::ClickHouseConfig;
     use crate::erase::Eraser;
     use crate::erased::Erased;
@@ -184,7 +185,8 @@ mod tests {
         log.set_faults(Faults { commit_lost, ..Faults::default() });
         let client = insert_client(&ClickHouseConfig::new("http://127.0.0.1:1"));
         let (eraser, erased) = (Eraser::new(&client, None), Erased::default());
-        let store = Store { client, eraser, erased, log, clock: Clock::manual(0) };
+        let tables = Tables::new(client);
+        let store = Store { tables, eraser, erased, log, clock: Clock::manual(0) };
         let shutdown = Shutdown::new();
         shutdown.trigger();
         let flusher = Flusher { store, shutdown, drain_timeout: Duration::ZERO };

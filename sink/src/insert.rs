@@ -2,16 +2,18 @@
 //! never take.
 
 use crate::backoff::Backoff;
+use crate::columns::{Block, Tables};
 use crate::decode::{Place, Placed};
 use crate::meaning::{Meaning, meaning};
 use crate::rows::Record;
-use clickhouse::Client;
 use std::time::Duration;
 
 /// For a part of the rows to leave.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the answer, after the last row.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Rows that become columns before others get a turn on this thread: about a millisecond.
+const ROWS_AT_ONCE: usize = 4_096;
 /// Rows of one insert that may be refused before it is plain that something else is wrong.
 const REFUSED_ROWS_MAX: usize = 100;
 /// Failures in a row, of a kind that is in no list, before the rows are looked at one by one.
@@ -27,13 +29,13 @@ pub struct Refused {
 /// Inserts rows under a token. Comes back when all are in except those returned, however long
 /// ClickHouse is away or set up wrongly; dropping the future gives up, and the same call with the
 /// same token and rows may be made again at any time.
-pub async fn insert<M: Record>(client: &Client, token: &str, rows: &[Placed<M>]) -> Vec<Refused> {
+pub async fn insert<M: Record>(tables: &Tables, token: &str, rows: &[Placed<M>]) -> Vec<Refused> {
     if rows.is_empty() {
         return Vec::new();
     }
     let mut backoff = Backoff::slow();
     let refused = loop {
-        match sift(client, token, rows).await {
+        match sift(tables, token, rows).await {
             Ok(refused) => break refused,
             Err(Blocked(problem)) => {
                 blocked(M::TABLE, true);
@@ -47,8 +49,8 @@ pub async fn insert<M: Record>(client: &Client, token: &str, rows: &[Placed<M>])
                      --clickhouse-user and its token); they wait in the log until then"
                 );
                 backoff.wait().await;
-                // The client remembers what columns a table has.
-                client.clear_cached_metadata().await;
+                // It may have been mended by changing the table.
+                tables.forget(M::TABLE);
             }
         }
     };
@@ -67,7 +69,7 @@ struct Blocked(String);
 
 /// One way through the rows, cut down to those that ClickHouse does not take.
 async fn sift<M: Record>(
-    client: &Client,
+    tables: &Tables,
     token: &str,
     rows: &[Placed<M>],
 ) -> Result<Vec<Refused>, Blocked> {
@@ -78,7 +80,7 @@ async fn sift<M: Record>(
     let mut unclear = None;
     while let Some((from, end)) = parts.pop() {
         let token = part_token(token, from, end, rows.len());
-        let problem = match insert_part(client, &token, &rows[from..end]).await? {
+        let problem = match insert_part(tables, &token, &rows[from..end]).await? {
             Taken::All => {
                 any_taken = true;
                 continue;
@@ -126,14 +128,14 @@ enum Taken {
 }
 
 async fn insert_part<M: Record>(
-    client: &Client,
+    tables: &Tables,
     token: &str,
     rows: &[Placed<M>],
 ) -> Result<Taken, Blocked> {
     let mut backoff = Backoff::default();
     let mut unclear = 0;
     loop {
-        let Err(error) = attempt(client, token, rows).await else { return Ok(Taken::All) };
+        let Err(error) = attempt(tables, token, rows).await else { return Ok(Taken::All) };
         let problem = match meaning(&error) {
             Meaning::Rows(problem) => return Ok(Taken::Nothing { problem, is_unclear: false }),
             Meaning::Setup(problem) => return Err(Blocked(problem)),
@@ -154,17 +156,25 @@ async fn insert_part<M: Record>(
 }
 
 async fn attempt<M: Record>(
-    client: &Client,
+    tables: &Tables,
     token: &str,
     rows: &[Placed<M>],
 ) -> Result<(), clickhouse::error::Error> {
-    let mut insert = client
-        .insert::<M::Row>(M::TABLE)
-        .await?
+    let layout = tables.layout::<M>().await?;
+    let mut block = Block::new(&layout, rows.len());
+    for some in rows.chunks(ROWS_AT_ONCE) {
+        for row in some {
+            block.push(&row.message.row())?;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut insert = tables
+        .client()
+        .insert_formatted_with(layout.statement())
         .with_setting("insert_deduplication_token", token)
         .with_timeouts(Some(SEND_TIMEOUT), Some(ANSWER_TIMEOUT));
-    for row in rows {
-        insert.write(&row.message.row()).await?;
+    for piece in block.finish() {
+        insert.send(piece).await?;
     }
     insert.end().await
 }

@@ -1,5 +1,5 @@
 //! Messages as rows: one struct a table, its fields the table's columns. The rows borrow from the
-//! messages, and the client checks names and types against the table at the first insert.
+//! messages, and [`crate::columns`] checks names and types against the table.
 //!
 //! Empty text stands for what a message does not have; times are Unix milliseconds
 //! (`DateTime64(3)`), amounts micros (`Decimal64(6)`), just as the messages have them.
@@ -24,7 +24,7 @@ pub trait Record: Send + Sync + Sized + 'static {
     fn row(&self) -> <Self::Row as Row>::Value<'_>;
 }
 
-/// RowBinary has a UUID as its two halves.
+/// ClickHouse has a UUID as its two halves.
 type UuidHalves = (u64, u64);
 
 fn flags(flags: &[Flag]) -> Vec<&'static str> {

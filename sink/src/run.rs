@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::client::insert_client;
+use crate::columns::Tables;
 use crate::config::{FlushLimits, SinkConfig};
 use crate::decode::{Chunk, TOPICS};
 use crate::erase::Eraser;
@@ -61,7 +62,7 @@ pub async fn run(
         () = shutdown.wait() => return Ok(()),
     };
     let flusher = Flusher {
-        store: Store { client, eraser, erased, log, clock },
+        store: Store { tables: Tables::new(client), eraser, erased, log, clock },
         shutdown,
         drain_timeout: config.drain_timeout,
     };

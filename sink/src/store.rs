@@ -2,6 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::client::problem;
+use crate::columns::Tables;
 use crate::decode::{Place, Placed, Rows, dead_letter};
 use crate::erase::Eraser;
 use crate::erased::{Erased, hex, unhex};
@@ -9,7 +10,6 @@ use crate::insert::{Refused, insert};
 use crate::kept::missing;
 use crate::plan::Plan;
 use crate::rows::Record as RowRecord;
-use clickhouse::Client;
 use eventlog::{AppendError, EventLog, ReadError, ReadLimit, Record, StoredRecord};
 use schemas::decision::CommandOutcome;
 use schemas::{
@@ -29,7 +29,7 @@ const READ_AGAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// Where rows end up.
 pub struct Store {
-    pub client: Client,
+    pub tables: Tables,
     pub eraser: Eraser,
     pub erased: Erased,
     pub log: Arc<dyn EventLog>,
@@ -54,7 +54,7 @@ impl Store {
     /// Comes back when every row is in its table or is a durable dead letter. May be repeated with
     /// the same plan and rows, from the start, at any time.
     pub async fn put(&self, plan: &Plan, rows: &Rows) {
-        let client = &self.client;
+        let tables = &self.tables;
         let token = |table: &str| plan.token(table);
         let (
             clicks,
@@ -76,14 +76,14 @@ impl Store {
             token(DeliveryAttempt::TABLE),
         );
         let refused = tokio::join!(
-            insert(client, &clicks, &rows.clicks),
-            insert(client, &postbacks, &rows.postbacks),
-            insert(client, &conversions, &rows.conversions),
-            insert(client, &commands, &rows.commands),
-            insert(client, &redecisions, &rows.redecisions),
-            insert(client, &refused, &rows.refused),
-            insert(client, &dead_letters, &rows.dead_letters),
-            insert(client, &deliveries, &rows.deliveries),
+            insert(tables, &clicks, &rows.clicks),
+            insert(tables, &postbacks, &rows.postbacks),
+            insert(tables, &conversions, &rows.conversions),
+            insert(tables, &commands, &rows.commands),
+            insert(tables, &redecisions, &rows.redecisions),
+            insert(tables, &refused, &rows.refused),
+            insert(tables, &dead_letters, &rows.dead_letters),
+            insert(tables, &deliveries, &rows.deliveries),
         );
         for erasure in &rows.erasures {
             self.eraser.carry_out(erasure, &self.erased, &self.clock).await;
@@ -120,7 +120,7 @@ impl Store {
         if rows.is_empty() {
             return;
         }
-        let missing = missing(&self.client, &rows, since_ms).await;
+        let missing = missing(self.tables.client(), &rows, since_ms).await;
         if missing.is_empty() {
             return;
         }
@@ -138,7 +138,7 @@ impl Store {
             missing.binary_search(&(index - 1)).is_ok()
         });
         let token = format!("{}:again:{}", plan.token(table), uuid::Uuid::now_v7().simple());
-        insert(&self.client, &token, &rows).await;
+        insert(&self.tables, &token, &rows).await;
         metrics::counter!("gokart_sink_rows_restored_total", "table" => table)
             .increment(rows.len() as u64);
     }

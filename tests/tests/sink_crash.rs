@@ -12,6 +12,7 @@ use schemas::{Decision, Topic, codec};
 use serde_json::Value;
 use sink::TableRetention;
 use sink::client::insert_client;
+use sink::columns::Tables;
 use sink::decode::{Place, Placed};
 use sink::plan::{OffsetRange, Plan};
 use std::collections::BTreeMap;
@@ -139,8 +140,8 @@ async fn rows_whose_token_outlived_them_come_again() -> Result<()> {
     }
     member.commit(plan.written_down()).await?;
     world.start_warehouse().await?;
-    let client = insert_client(&world.clickhouse()?);
-    ensure!(sink::insert::insert(&client, &plan.token("clicks"), &rows).await.is_empty());
+    let tables = Tables::new(insert_client(&world.clickhouse()?));
+    ensure!(sink::insert::insert(&tables, &plan.token("clicks"), &rows).await.is_empty());
     drop(member);
     drop(log);
     let parts = world.parts("clicks").await?;

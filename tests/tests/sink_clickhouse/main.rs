@@ -2,6 +2,8 @@
 //!
 //! One test, because a process can hold one engine; every part has a database of its own.
 
+mod columns;
+
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use clickhouse::Client;
@@ -11,6 +13,7 @@ use eventlog::{EventLog, Record};
 use schemas::{Decision, Topic, codec};
 use service::{Clock, Readiness, Shutdown};
 use sink::client::{insert_client, statement_client};
+use sink::columns::Tables;
 use sink::decode::{Place, Placed};
 use sink::meaning::{AWAY_CODES, ROW_CODES, SETUP_CODES};
 use sink::{ClickHouseConfig, Error, SinkConfig, TableRetention, migrate};
@@ -45,6 +48,7 @@ async fn all_parts(server: &Server, directory: &Path) -> Result<()> {
     migrations_are_applied_once_and_never_changed(server).await?;
     an_insert_is_one_block_and_its_token_counts(server).await?;
     every_kind_of_row_arrives_as_it_was_sent(server, directory).await?;
+    columns::rows_as_columns_are_the_same_rows(server).await?;
     error_codes_are_what_the_engine_calls_them(server).await?;
     rows_that_are_refused_become_dead_letters(server, directory).await?;
     what_nobody_can_explain_is_the_row_only_if_others_are_taken(server, directory).await?;
@@ -106,12 +110,13 @@ async fn an_insert_is_one_block_and_its_token_counts(server: &Server) -> Result<
     let config = server.database("blocks");
     migrate(&config).await?;
     let client = insert_client(&config);
+    let tables = Tables::new(client.clone());
     let place = |offset| Place { source: (Topic::Clicks, 0), offset };
     let rows: Vec<_> = (0..120_000)
         .map(|n| Placed { place: place(n), message: click(n, "pet-the-dogs") })
         .collect();
     for _ in 0..2 {
-        ensure!(sink::insert::insert(&client, "clicks-1", &rows).await.is_empty());
+        ensure!(sink::insert::insert(&tables, "clicks-1", &rows).await.is_empty());
     }
     check(&client, "SELECT count(), uniqExact(click_id) FROM clicks", "120000\t120000").await?;
     let parts = "SELECT count(), sum(rows) FROM system.parts WHERE table = 'clicks' AND database = 'blocks'";
@@ -123,7 +128,7 @@ async fn an_insert_is_one_block_and_its_token_counts(server: &Server) -> Result<
         })
         .collect();
     for token in ["a", "a", "b"] {
-        ensure!(sink::insert::insert(&client, token, &rows).await.is_empty());
+        ensure!(sink::insert::insert(&tables, token, &rows).await.is_empty());
     }
     // The third one is a physical repeat: the views show it once.
     check(&client, "SELECT count() FROM conversions", "4").await?;
