@@ -42,6 +42,21 @@ impl Kafka {
     }
 }
 
+impl Kafka {
+    /// The broker's own process, below the script that looks after it; none for a broker that
+    /// somebody else keeps.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        let script = self.broker.as_ref()?.id();
+        let children = format!("/proc/{script}/task/{script}/children");
+        let children = std::fs::read_to_string(children).ok()?;
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &u32| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+            name.is_ok_and(|name| name.trim() == "java")
+        })
+    }
+}
+
 impl Drop for Kafka {
     fn drop(&mut self) {
         if let Some(broker) = &mut self.broker {

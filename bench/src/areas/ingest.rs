@@ -57,13 +57,19 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
 
     let driven = Duration::from_millis(context.sized(DRIVEN_MS).max(500));
     let mut rates: [Vec<f64>; 3] = Default::default();
+    let mut brokers_micros: [Vec<f64>; 3] = Default::default();
     let names = sides.map(|it| it.name);
     let per_cpu = context
         .interleave("requests by CPU-second", names, async |side, _| {
             let it = sides[side];
             let before = cpu_seconds(it.pid)?;
+            let broker_before = kafka.pid().map(cpu_seconds).transpose()?;
             let answered =
                 as_fast_as_possible(it.address, TENANT_HOST, &path, CONNECTIONS, driven).await?;
+            if let (Some(pid), Some(before)) = (kafka.pid(), broker_before) {
+                let micros = (cpu_seconds(pid)? - before) * 1e6 / answered.count as f64;
+                brokers_micros[side].push(micros);
+            }
             rates[side].push(answered.count as f64 / answered.seconds);
             Ok(answered.count as f64 / (cpu_seconds(it.pid)? - before))
         })
@@ -102,6 +108,16 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
             notes: vec!["the client and the broker share the two cores".into()],
         },
     ];
+    let [ours, _, produce] = brokers_micros;
+    if !ours.is_empty() {
+        lines.push(Line {
+            what: "CPU of the broker for each postback".into(),
+            unit: "µs".into(),
+            series: vec![wall(names[0], ours), wall(names[2], produce)],
+            target: None,
+            notes: vec!["a record each, in batches as they come; one copy of it".into()],
+        });
+    }
     lines.push(latency(context, &stack, most / 2.0)?);
     lines.push(overload(context, &stack, most * OVERLOAD)?);
     let resident = peak_resident_bytes(stack.process("ingest")?.pid())? as f64 / 1e6;
