@@ -86,7 +86,7 @@ impl<'a> Overlay<'a> {
             .find_map(|(k, v)| v.as_ref().map(|v| (k.as_slice(), v.as_slice())));
         if let Some((stored_key, stored_value)) =
             unchanged(self.committed, &self.changes, &mut self.known, from, end)?
-            && !changed.is_some_and(|(changed_key, _)| changed_key < &stored_key[..])
+            && changed.is_none_or(|(changed_key, _)| changed_key >= &stored_key[..])
         {
             fill(key, &stored_key);
             fill(value, &stored_value);
