@@ -188,7 +188,7 @@ impl Words {
         }
         let width = match self.words.len() {
             ..=0x100 => 0,
-            ..=0x1_0000 => 1,
+            0x101..=0x1_0000 => 1,
             _ => 2,
         };
         let mut head = Vec::with_capacity(16);
