@@ -11,7 +11,16 @@ pub struct Machine {
     pub memory_gib: u64,
     pub kernel: String,
     pub rustc: String,
+    /// The versions of what is measured with.
+    #[serde(default)]
+    pub kafka: String,
+    #[serde(default)]
+    pub clickhouse: String,
 }
+
+/// Where these versions are pinned.
+const KAFKA: &str = include_str!("../../deploy/kafka/pom.xml");
+const CLICKHOUSE: &str = include_str!("../../deploy/chdb/fetch.sh");
 
 impl Machine {
     /// This machine; what cannot be found out is "unknown".
@@ -22,6 +31,8 @@ impl Machine {
             memory_gib: memory_gib().unwrap_or(0),
             kernel: printed("uname", &["-sr"]).unwrap_or_else(unknown),
             rustc: printed("rustc", &["--version"]).unwrap_or_else(unknown),
+            kafka: between(KAFKA, "<kafka.version>", "<").unwrap_or_else(unknown),
+            clickhouse: between(CLICKHOUSE, "\nVERSION=", "\n").unwrap_or_else(unknown),
         }
     }
 }
@@ -29,6 +40,11 @@ impl Machine {
 /// The commit that is measured, with a mark if the tree differs from it.
 pub fn commit() -> String {
     printed("git", &["describe", "--always", "--dirty"]).unwrap_or_else(unknown)
+}
+
+fn between(text: &str, before: &str, after: &str) -> Option<String> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.split_once(after)?.0.to_owned())
 }
 
 fn memory_gib() -> Option<u64> {
@@ -52,4 +68,17 @@ fn printed(program: &str, arguments: &[&str]) -> Option<String> {
 
 fn unknown() -> String {
     "unknown".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_where_they_are_pinned() {
+        let machine = Machine::this();
+        for version in [machine.kafka, machine.clickhouse] {
+            assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+        }
+    }
 }

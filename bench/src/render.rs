@@ -30,9 +30,13 @@ pub fn write(directory: &Path) -> Result<()> {
 fn section(area: &Area, about: &str) -> Result<String> {
     let mut text = format!("\n## {}: {about}\n\n", area.name);
     let machine = &area.machine;
+    let version = |what: &str, version: &str| match version {
+        "" => String::new(),
+        version => format!(", {what} {version}"),
+    };
     writeln!(
         text,
-        "{} at {}; {}, {} cores, {} GiB, {}, {}.\n",
+        "{} at {}; {}, {} cores, {} GiB, {}, {}{}{}.\n",
         area.measured_at,
         area.commit,
         machine.processor,
@@ -40,6 +44,8 @@ fn section(area: &Area, about: &str) -> Result<String> {
         machine.memory_gib,
         machine.kernel,
         machine.rustc,
+        version("Apache Kafka", &machine.kafka),
+        version("ClickHouse (chdb)", &machine.clickhouse),
     )?;
     writeln!(text, "{}", table(&area.lines))?;
     for note in area.lines.iter().flat_map(|line| line.notes.iter().map(move |it| (line, it))) {
