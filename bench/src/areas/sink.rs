@@ -105,11 +105,14 @@ impl<M: Record> Kind<M> {
             target,
             notes: notes.clone(),
         };
+        let disk =
+            Series { name: SIDES[0].to_owned(), values: vec![self.disk_bytes(client).await?] };
         let what = self.what;
         Ok(vec![
             line(format!("{what} into ClickHouse"), "rows/s", series.into(), Some(TARGET)),
             line(format!("{what}: CPU time of ClickHouse"), "s", server_seconds.into(), None),
             line(format!("{what}: CPU time of the sender"), "s", own_seconds.into(), None),
+            line(format!("{what}: disk"), "bytes/row", vec![disk], None),
         ])
     }
 
@@ -118,6 +121,18 @@ impl<M: Record> Kind<M> {
             client.query(&format!("TRUNCATE TABLE {table}")).execute().await?;
         }
         Ok(())
+    }
+
+    /// Of a row, compressed, in all the tables that it ends up in.
+    async fn disk_bytes(&self, client: &Client) -> Result<f64> {
+        let tables = self.tables.iter().map(|table| format!("'{table}'"));
+        let query = format!(
+            "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = \
+             currentDatabase() AND table IN ({})",
+            tables.collect::<Vec<_>>().join(", ")
+        );
+        let bytes: u64 = client.query(&query).fetch_one().await?;
+        Ok(bytes as f64 / (BLOCKS * BLOCK_ROWS) as f64)
     }
 
     /// How many rows, and a sum over all that they say.
