@@ -58,8 +58,16 @@ async fn every_report_and_export_can_be_measured() -> Result<()> {
         return Ok(());
     }
     let context = Context::new("reports", 1, CLICKS / SMALL)?;
-    let lines = bench::areas::measure("reports", &context).await?;
+    let mut lines = bench::areas::measure("reports", &context).await?;
+    let kept = context.take();
+    lines.extend(kept.lines);
     ensure!(lines.len() > 20, "{} lines", lines.len());
+    ensure!(
+        kept.missing.is_empty() && kept.planned.is_empty(),
+        "{:?} {:?}",
+        kept.missing,
+        kept.planned
+    );
     for line in &lines {
         let values = line.series.iter().flat_map(|it| &it.values);
         ensure!(values.clone().count() > 0 && values.clone().all(|it| *it > 0.0), "{}", line.what);
