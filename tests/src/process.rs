@@ -3,9 +3,12 @@
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longest time for a process to end after SIGTERM.
@@ -27,9 +30,30 @@ pub fn built(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// A loopback address that was free a moment ago.
+/// Below 32768 the system hands out no ports by itself: one of those that it does can go to any
+/// connection that is made before whoever asked here listens.
+const PORTS: std::ops::Range<u16> = 10_240..32_768;
+const PORTS_TRIED_MAX: u16 = 1_000;
+
+/// A loopback address that was free a moment ago, and is given to nobody else in this process.
+///
+/// # Errors
+///
+/// When a thousand ports in a row are taken.
 pub fn free_address() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Tests run in several processes at once, so each begins elsewhere.
+    let begin = || AtomicU16::new(RandomState::new().hash_one(std::process::id()) as u16);
+    let next = NEXT.get_or_init(begin);
+    for _ in 0..PORTS_TRIED_MAX {
+        let turn = next.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + turn % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    anyhow::bail!("no port below {} is free", PORTS.end)
 }
 
 /// Runs `gokart` to its end.
