@@ -18,9 +18,6 @@ use std::path::{Path, PathBuf};
 const CACHE_BYTES: u64 = 128 << 20;
 /// Journals before their content is written to tables: they are disk that holds everything twice.
 const JOURNAL_BYTES: u64 = 128 << 20;
-/// Of keys and values, before they are written to a table. In memory an entry of the state, which is
-/// small, takes several times its own bytes, and a few such portions may wait to be written.
-const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Keys deleted in one batch when a partition is wiped.
 const WIPE_KEYS: usize = 10_000;
 
@@ -68,8 +65,7 @@ impl StateStore {
         let say = |error: fjall::Error| OpenError::Unavailable(explain(dir, &error));
         let builder = Database::builder(dir).cache_size(CACHE_BYTES);
         let db = builder.max_journaling_size(JOURNAL_BYTES).open().map_err(say)?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        let keyspace = |name: &str| db.keyspace(name, options).map_err(say);
+        let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(say);
         let (meta, state, progress) =
             (keyspace("meta")?, keyspace("state")?, keyspace("progress")?);
         let identity = format!("{FORMAT} {identity}");
