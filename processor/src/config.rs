@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Largest batch in records: bounds memory, the time of one step and what is done again after a
 /// crash.
-pub const BATCH_RECORDS_MAX: usize = 4_000;
+pub const BATCH_RECORDS_MAX: usize = 500;
 /// Largest batch in bytes.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Timers fired in one commit.
