@@ -74,6 +74,7 @@ mod store;
 mod topic_settings;
 mod topics;
 mod transaction;
+mod watched_producer;
 
 pub use config::KafkaConfig;
 

@@ -7,16 +7,14 @@
 use super::config::{IN_FLIGHT_BYTES, IN_FLIGHT_RECORDS, KafkaConfig, REQUEST_TIMEOUT};
 use super::context::{client_error, explain, log_line};
 use super::ffi;
-use super::ffi::events::WatchedQueue;
-use super::ffi::produce::TopicHandle;
-use super::topics;
+use super::watched_producer::WatchedProducer;
 use crate::{AppendError, Offset, OpenError, Record};
 use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
-use schemas::{Topic, UnixMillis};
+use rdkafka::producer::{Producer, ProducerContext};
+use schemas::Topic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -140,22 +138,16 @@ fn append_error(error: &KafkaError, certainly_not_persisted: bool) -> AppendErro
     }
 }
 
-/// A producer with what goes in and comes out of it.
-struct Delivering {
-    // Before the producer, so that they are dropped before it.
-    topics: Topics,
-    reports: WatchedQueue,
-    producer: BaseProducer<Deliveries>,
-}
+type Delivering = WatchedProducer<Deliveries>;
 
 /// Reports are looked for so often even if nothing says that there are any.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Events taken before others of the runtime get a turn; one holds the reports of a whole batch.
+/// Events taken before others of the runtime get a turn.
 const EVENTS_PER_TURN: usize = 64;
 
 /// Takes delivery reports as they come, until the producer is gone.
 fn take_reports(delivering: &Arc<Delivering>) {
-    let arrived = Arc::clone(delivering.reports.arrived());
+    let arrived = Arc::clone(delivering.arrived());
     let delivering = Arc::downgrade(delivering);
     tokio::spawn(async move {
         loop {
@@ -163,13 +155,8 @@ fn take_reports(delivering: &Arc<Delivering>) {
             let _ = tokio::time::timeout(LOOK_INTERVAL, arrived.notified()).await;
             loop {
                 let Some(delivering) = delivering.upgrade() else { return };
-                for _ in 0..EVENTS_PER_TURN {
-                    if !delivering.reports.holds_something() {
-                        break;
-                    }
-                    delivering.producer.poll(Duration::ZERO);
-                }
-                if !delivering.reports.holds_something() {
+                delivering.hear(EVENTS_PER_TURN);
+                if !delivering.has_news() {
                     break;
                 }
                 drop(delivering);
@@ -177,40 +164,6 @@ fn take_reports(delivering: &Arc<Delivering>) {
             }
         }
     });
-}
-
-/// Handles of all topics, in the order of [`Topic::ALL`].
-pub struct Topics(Vec<TopicHandle>);
-
-impl Topics {
-    /// # Safety
-    /// `client` is a live producer and outlives what is returned.
-    pub unsafe fn new(
-        config: &KafkaConfig,
-        client: *mut rdkafka::bindings::rd_kafka_t,
-    ) -> Result<Self, KafkaError> {
-        let handle = |topic| {
-            let name = topics::name(config, topic);
-            // SAFETY: as above.
-            unsafe { TopicHandle::new(client, &name) }.ok_or_else(|| {
-                KafkaError::ClientCreation(format!("Kafka does not allow a topic {name:?}"))
-            })
-        };
-        Ok(Self(Topic::ALL.into_iter().map(handle).collect::<Result<_, _>>()?))
-    }
-
-    /// Queues a record of this key, value and time; the report about it, if it was queued, comes with
-    /// `opaque`.
-    pub fn produce<D: rdkafka::util::IntoOpaque>(
-        &self,
-        topic: Topic,
-        partition: u32,
-        record: (&[u8], &[u8], UnixMillis),
-        opaque: D,
-    ) -> Result<(), KafkaError> {
-        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        self.0[topic as usize].produce(partition, record, opaque)
-    }
 }
 
 /// How often it is shown how much waits.
@@ -295,11 +248,11 @@ impl Appender {
         })));
         for (sent, record) in records.iter().enumerate() {
             let record = (&record.key[..], &record.value[..], record.at);
-            let queued = producer.topics.produce(topic, partition, record, Arc::clone(&append));
+            let queued = producer.produce(topic, partition, record, Arc::clone(&append));
             let Err(error) = queued else { continue };
             // Refused before it was queued: certainly not written.
             append.complete(records.len() - sent, Err(append_error(&error, true)));
-            if producer.producer.client().fatal_error().is_some() {
+            if producer.client().fatal_error().is_some() {
                 self.replace(&producer);
             }
             return;
@@ -327,7 +280,7 @@ impl Appender {
     pub async fn flush(&self) {
         let producer = Arc::clone(&self.producer.read().unwrap_or_else(PoisonError::into_inner));
         let within = REQUEST_TIMEOUT.min(self.config.message_timeout + ANSWER_GRACE);
-        let flush = move || producer.producer.flush(within);
+        let flush = move || producer.flush(within);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(flush).await {
             tracing::warn!("some records were not delivered: {}", explain(&error));
         }
@@ -335,13 +288,7 @@ impl Appender {
 }
 
 fn new_producer(config: &KafkaConfig) -> Result<Arc<Delivering>, KafkaError> {
-    let producer = BaseProducer::from_config_and_context(&config.producer(), Deliveries)?;
-    let client = producer.client().native_ptr();
-    // SAFETY: the producer is live, and all of `Delivering` is dropped before it.
-    let (topics, reports) = unsafe { (Topics::new(config, client)?, WatchedQueue::main(client)) };
-    let reports = reports
-        .ok_or_else(|| KafkaError::ClientCreation("the producer has no main queue".to_string()))?;
-    Ok(Arc::new(Delivering { topics, reports, producer }))
+    WatchedProducer::new(config, &config.producer(), Deliveries).map(Arc::new)
 }
 
 #[cfg(test)]
@@ -369,13 +316,13 @@ mod tests {
         let producer = || Arc::clone(&appender.producer.read().unwrap());
         let first = producer();
         // SAFETY: the producer is held here.
-        unsafe { ffi::break_for_good(first.producer.client().native_ptr()) };
+        unsafe { ffi::break_for_good(first.client().native_ptr()) };
         let record = Record { key: "".into(), value: "v".into(), at: schemas::UnixMillis(0) };
         let append = || appender.append(Topic::Postbacks, 0, std::slice::from_ref(&record), 1);
         assert!(append().await.is_err());
         let second = producer();
         assert!(!Arc::ptr_eq(&first, &second), "the next append gets a new producer");
-        assert!(second.producer.client().fatal_error().is_none());
+        assert!(second.client().fatal_error().is_none());
         // It is as good as any without a broker.
         assert!(matches!(append().await, Err(AppendError::Unavailable(_))));
         assert!(Arc::ptr_eq(&second, &producer()));

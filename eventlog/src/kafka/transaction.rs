@@ -4,15 +4,14 @@ use super::changelog;
 use super::config::{KafkaConfig, REQUEST_TIMEOUT};
 use super::context::{client_error, explain, log_line};
 use super::fetch::partition_number;
-use super::ffi::events::WatchedQueue;
 use super::ffi::group::{Generation, send_offsets_to_transaction};
-use super::producer::Topics;
 use super::topics;
+use super::watched_producer::WatchedProducer;
 use crate::{Commit, Offset, Stage};
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::producer::{Producer, ProducerContext};
 use rdkafka::{ClientContext, TopicPartitionList};
 use schemas::{Topic, UnixMillis};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -178,39 +177,24 @@ impl ProducerContext for Deliveries {
 
 /// Polled by the worker's thread alone, which therefore knows what it has been told.
 struct TransactionalProducer {
-    // Before the producer, so that they are dropped before it.
-    topics: Topics,
-    reports: WatchedQueue,
-    producer: BaseProducer<Deliveries>,
+    producer: WatchedProducer<Deliveries>,
     /// For waiting in a thread that is none of the runtime's.
     runtime: Handle,
 }
 
 impl TransactionalProducer {
-    /// Hears what has come.
-    fn hear(&self) {
-        for _ in 0..EVENTS_PER_LOOK {
-            if !self.reports.holds_something() {
-                return;
-            }
-            // One thing a call. With time to wait, it would go round and round for the last
-            // millisecond, and not come back before.
-            self.producer.poll(Duration::ZERO);
-        }
-    }
-
     /// Hears what has come, or waits for it, for at most `within`.
     fn listen(&self, within: Duration) {
-        if !self.reports.holds_something() {
-            let arrived = self.reports.arrived().notified();
+        if !self.producer.has_news() {
+            let arrived = self.producer.arrived().notified();
             let _ = self.runtime.block_on(async { tokio::time::timeout(within, arrived).await });
         }
-        self.hear();
+        self.producer.hear(EVENTS_PER_LOOK);
     }
 }
 
 impl std::ops::Deref for TransactionalProducer {
-    type Target = BaseProducer<Deliveries>;
+    type Target = WatchedProducer<Deliveries>;
 
     fn deref(&self) -> &Self::Target {
         &self.producer
@@ -223,21 +207,15 @@ fn start_producer(
     runtime: Handle,
 ) -> Result<TransactionalProducer, String> {
     let client = config.transactional_producer(id);
-    let producer: BaseProducer<Deliveries> =
-        BaseProducer::from_config_and_context(&client, Deliveries::default())
-            .map_err(|error| explain(&error))?;
-    let client = producer.client().native_ptr();
-    // SAFETY: the producer is live, and dropped after both.
-    let (topics, reports) = unsafe { (Topics::new(config, client), WatchedQueue::main(client)) };
-    let topics = topics.map_err(|error| explain(&error))?;
-    let reports = reports.ok_or("the producer has no main queue")?;
+    let producer = WatchedProducer::new(config, &client, Deliveries::default())
+        .map_err(|error| explain(&error))?;
     producer.init_transactions(REQUEST_TIMEOUT).map_err(|error| explain(&error))?;
-    Ok(TransactionalProducer { topics, reports, producer, runtime })
+    Ok(TransactionalProducer { producer, runtime })
 }
 
 /// Hears what has happened; whether a connection broke.
 fn look(producer: &TransactionalProducer) -> bool {
-    producer.hear();
+    producer.hear(EVENTS_PER_LOOK);
     producer.client().context().has_broken.load(Ordering::Acquire)
 }
 
@@ -349,7 +327,7 @@ fn send(
 ) -> Result<(), String> {
     let mut deadline = None;
     loop {
-        match producer.topics.produce(topic, partition, record, Arc::clone(offset)) {
+        match producer.produce(topic, partition, record, Arc::clone(offset)) {
             Ok(()) => return Ok(()),
             Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
                 if Instant::now()
