@@ -7,7 +7,7 @@ use crate::feed::ConfigFeed;
 use crate::warehouse::Warehouse;
 use eventlog::EventLog;
 use keyring::Keyring;
-use service::{Clock, HttpLimits, Readiness, ServiceError, Shutdown, bind, serve};
+use service::{Clock, HttpLimits, ReadyFlag, ServiceError, Shutdown, bind, serve};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -24,12 +24,12 @@ pub async fn run(
     log: Arc<dyn EventLog>,
     keyring: Arc<Keyring>,
     clock: Clock,
-    readiness: Readiness,
+    ready: ReadyFlag,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
     config.validate()?;
     let listener = bind(config.listen, "admin", "--admin-listen").await?;
-    serve_on(listener, config, log, keyring, clock, readiness, shutdown).await
+    serve_on(listener, config, log, keyring, clock, ready, shutdown).await
 }
 
 /// The same on a socket that listens already.
@@ -39,11 +39,10 @@ pub async fn serve_on(
     log: Arc<dyn EventLog>,
     keyring: Arc<Keyring>,
     clock: Clock,
-    readiness: Readiness,
+    ready: ReadyFlag,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
     let public = config.validate()?;
-    let ready = readiness.condition("admin: configuration read");
     let feed = tokio::select! {
         () = shutdown.wait() => return Ok(()),
         feed = ConfigFeed::start(&*log) => feed

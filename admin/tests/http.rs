@@ -91,7 +91,7 @@ impl Running {
             events,
             Arc::new(keyring),
             Clock::manual(1_795_179_600_000),
-            Readiness::new(),
+            Readiness::new().condition("admin"),
             shutdown.clone(),
         ));
         Self { address, shutdown, role, log, _directory: directory }

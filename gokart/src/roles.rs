@@ -45,15 +45,9 @@ pub async fn ingest(role: roles::Ingest) -> Result<(), ServiceError> {
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let config = settings::ingest(&role.ingest, &role.domains);
     let base = Base::start("ingest", &role.data, &role.metrics).await?;
+    let ready = base.readiness.condition(settings::INGEST_READY);
     with_log_when_there(&role.log, &base, Some(role.ingest.max_postback_wait), |events| {
-        ingest::run(
-            config,
-            events,
-            keyring,
-            base.clock.clone(),
-            base.readiness.clone(),
-            base.shutdown.clone(),
-        )
+        ingest::run(config, events, keyring, base.clock.clone(), ready, base.shutdown.clone())
     })
     .await
 }
@@ -63,7 +57,7 @@ pub async fn processor(role: roles::Processor) -> Result<(), ServiceError> {
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let config = settings::processor(&role.processor);
     let base = Base::start("processor", &role.data, &role.metrics).await?;
-    let ready = base.readiness.condition("processor: configuration read and group joined");
+    let ready = base.readiness.condition(settings::PROCESSOR_READY);
     with_log_when_there(&role.log, &base, None, |events| {
         processor::run(config, events, keyring, base.clock.clone(), base.shutdown.clone(), ready)
     })
@@ -80,7 +74,7 @@ pub async fn sink(role: roles::Sink) -> Result<(), ServiceError> {
     let delivering = settings::deliverer(&role.publishers);
     let base = Base::start("sink", &role.data, &role.metrics).await?;
     let Base { clock, shutdown, readiness, .. } = &base;
-    let ready = readiness.condition("sink: tables ready and group joined");
+    let ready = readiness.condition(settings::SINK_READY);
     let Some(keyring) = keyring else {
         tracing::warn!(
             "no master keys, so this sink tells no publishers: it only stores; give it the master keys (--master-key-file) to have it sign and send publisher postbacks"
@@ -117,16 +111,10 @@ pub async fn admin(role: roles::Admin) -> Result<(), ServiceError> {
     let keyring = Arc::new(settings::keyring(&role.keys, None)?);
     let clickhouse = settings::clickhouse(&role.clickhouse)?;
     let base = Base::start("admin", &role.data, &role.metrics).await?;
+    let ready = base.readiness.condition(settings::ADMIN_READY);
     let config = settings::admin(&role.admin, &role.domains, clickhouse, &base.data, None)?;
     with_log_when_there(&role.log, &base, None, |events| {
-        admin::run(
-            config,
-            events,
-            keyring,
-            base.clock.clone(),
-            base.readiness.clone(),
-            base.shutdown.clone(),
-        )
+        admin::run(config, events, keyring, base.clock.clone(), ready, base.shutdown.clone())
     })
     .await
 }

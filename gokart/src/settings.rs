@@ -115,7 +115,12 @@ pub fn sink(settings: &SinkSettings, mut clickhouse: ClickHouseConfig) -> SinkCo
     config
 }
 
-/// The condition of a deliverer.
+// What `/readyz` of each role waits for. A role gets its flag when the process begins: one that named
+// its condition only after Kafka's was met could be asked in between, and would be called ready.
+pub const INGEST_READY: &str = "ingest: configuration read and listening";
+pub const ADMIN_READY: &str = "admin: configuration read";
+pub const PROCESSOR_READY: &str = "processor: configuration read and group joined";
+pub const SINK_READY: &str = "sink: tables ready and group joined";
 pub const DELIVERER_READY: &str = "deliverer: configuration read and group joined";
 
 pub fn deliverer(settings: &PublisherSettings) -> DelivererConfig {

@@ -68,19 +68,14 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
 
     let mut roles = Roles::default();
     let configured = base.readiness.condition(CONFIGURED);
-    let sink_ready = base.readiness.condition("sink: tables ready and group joined");
+    let sink_ready = base.readiness.condition(settings::SINK_READY);
     let deliverer_ready = base.readiness.condition(settings::DELIVERER_READY);
-    let processor_ready =
-        base.readiness.condition("processor: configuration read and group joined");
+    let processor_ready = base.readiness.condition(settings::PROCESSOR_READY);
+    let admin_ready = base.readiness.condition(settings::ADMIN_READY);
+    let ingest_ready = base.readiness.condition(settings::INGEST_READY);
     roles.start("admin", |stop| {
-        admin::run(
-            admin,
-            events.clone(),
-            keyring.clone(),
-            base.clock.clone(),
-            base.readiness.clone(),
-            stop,
-        )
+        let (log, keys, clock) = (events.clone(), keyring.clone(), base.clock.clone());
+        admin::run(admin, log, keys, clock, admin_ready, stop)
     });
     roles.start("sink", |stop| {
         let config = settings::sink(&up.sink, clickhouse);
@@ -101,7 +96,7 @@ pub async fn run(up: Up, logging: &Logging) -> Result<(), ServiceError> {
     roles.start("ingest", |stop| {
         let config = settings::ingest(&up.ingest, &up.domains);
         let (log, keys, clock) = (events.clone(), keyring.clone(), base.clock.clone());
-        ingest::run(config, log, keys, clock, base.readiness.clone(), stop)
+        ingest::run(config, log, keys, clock, ingest_ready, stop)
     });
 
     let running = async {

@@ -11,7 +11,7 @@ use crate::submit::Submitter;
 use crate::world::{Feeds, Known};
 use eventlog::EventLog;
 use keyring::Keyring;
-use service::{Clock, Readiness, ReadyFlag, ServiceError, Shutdown, bind, serve_protocols};
+use service::{Clock, ReadyFlag, ServiceError, Shutdown, bind, serve_protocols};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,10 +41,10 @@ pub async fn run(
     log: Arc<dyn EventLog>,
     keyring: Arc<Keyring>,
     clock: Clock,
-    readiness: Readiness,
+    ready: ReadyFlag,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
-    match Server::start(config, log, keyring, clock, readiness, shutdown).await? {
+    match Server::start(config, log, keyring, clock, ready, shutdown).await? {
         Some(server) => server.serve().await,
         None => Ok(()),
     }
@@ -58,11 +58,10 @@ impl Server {
         log: Arc<dyn EventLog>,
         keyring: Arc<Keyring>,
         clock: Clock,
-        readiness: Readiness,
+        ready: ReadyFlag,
         shutdown: Shutdown,
     ) -> Result<Option<Self>, ServiceError> {
         let settings = config.check()?;
-        let ready = readiness.condition("ingest: configuration read and listening");
         let known = Arc::new(Known::default());
         let Some(feeds) = Feeds::catch_up(&*log, &keyring, &known, &shutdown).await? else {
             return Ok(None);

@@ -53,10 +53,10 @@ async fn roles_wait_for_brokers_and_not_for_wrong_settings() -> Result<()> {
     for role in ROLES {
         let metrics = free_address()?;
         let arguments = arguments(role, directory.path(), &log, metrics)?;
-        processes.push((Process::start(role, directory.path(), &arguments)?, metrics));
+        processes.push((role, Process::start(role, directory.path(), &arguments)?, metrics));
     }
     // Each says that it goes on trying, and none is ready.
-    for (process, metrics) in &mut processes {
+    for (role, process, metrics) in &mut processes {
         let began = Instant::now();
         while !process.output().contains("Kafka cannot be used; trying again") {
             process.check_alive()?;
@@ -65,15 +65,17 @@ async fn roles_wait_for_brokers_and_not_for_wrong_settings() -> Result<()> {
         }
         let (is_ready, waiting) = ready(*metrics).await?;
         ensure!(!is_ready && waiting.contains("Kafka"), "{waiting}");
+        // Its own condition stands there already, so that it is not called ready while it begins.
+        ensure!(waiting.contains(&format!("{role}: configuration read")), "{waiting}");
     }
     // Told to stop while it waits, one stops and nothing has failed.
-    let (mut told, _) = processes.remove(0);
+    let (_, mut told, _) = processes.remove(0);
     ensure!(told.stop()?.success(), "{}", told.output());
 
     let Some(kafka) = Kafka::start_own(&["--port", &broker.port().to_string()])? else {
         return Ok(());
     };
-    for (process, metrics) in &mut processes {
+    for (_, process, metrics) in &mut processes {
         let began = Instant::now();
         while !matches!(ready(*metrics).await, Ok((true, _))) {
             process.check_alive()?;
@@ -88,7 +90,7 @@ async fn roles_wait_for_brokers_and_not_for_wrong_settings() -> Result<()> {
     let output = run(&wrong.iter().map(String::as_str).collect::<Vec<_>>())?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(78) && errors.contains("partitions"), "{errors}");
-    for (process, _) in &mut processes {
+    for (_, process, _) in &mut processes {
         ensure!(process.stop()?.success(), "{}", process.output());
     }
     Ok(())

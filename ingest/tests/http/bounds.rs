@@ -220,7 +220,8 @@ async fn begin(
 ) -> Result<(), ServiceError> {
     let keyring = Arc::new(keyring::Keyring::parse(KEYS).unwrap());
     let clock = Clock::manual(now.0);
-    ingest::run(config, Arc::new(log), keyring, clock, Readiness::new(), shutdown).await
+    let ready = Readiness::new().condition("ingest");
+    ingest::run(config, Arc::new(log), keyring, clock, ready, shutdown).await
 }
 
 #[tokio::test]

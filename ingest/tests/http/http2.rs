@@ -90,8 +90,8 @@ async fn a_wrong_certificate_refuses_to_start() {
     let keyring = std::sync::Arc::new(keyring::Keyring::parse(KEYS).unwrap());
     let log = std::sync::Arc::new(log::MemoryLog::default());
     let clock = service::Clock::manual(NOW.0);
-    let (readiness, shutdown) = (Readiness::new(), service::Shutdown::new());
-    let ended = ingest::run(config, log, keyring, clock, readiness, shutdown).await;
+    let (ready, shutdown) = (Readiness::new().condition("ingest"), service::Shutdown::new());
+    let ended = ingest::run(config, log, keyring, clock, ready, shutdown).await;
     let Err(ServiceError::Configuration(message)) = ended else { panic!("{ended:?}") };
     assert!(message.contains("/nowhere/tls.pem cannot be read"), "{message}");
 }

@@ -65,7 +65,7 @@ pub async fn start_on<L: EventLog + 'static>(config: IngestConfig, log: Arc<L>) 
         Arc::clone(&log) as Arc<dyn EventLog>,
         Arc::clone(&keyring),
         clock.clone(),
-        readiness.clone(),
+        readiness.condition("ingest"),
         shutdown.clone(),
     )
     .await
