@@ -2,15 +2,27 @@
 
 use crate::{PartitionState, ReadError};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use foldhash::fast::RandomState;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
+
+type Changes = HashMap<Vec<u8>, Option<Vec<u8>>, RandomState>;
 
 /// The state as it will be after the commit that is being made.
 pub struct Overlay<'a> {
     committed: &'a dyn PartitionState,
-    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// What is known of the committed state, by the first byte of keys.
-    known: BTreeMap<u8, Known>,
+    /// Not in order: a key is looked at many times for each time that somebody asks for a range.
+    changes: Changes,
+    /// Where ranges have been asked for.
+    lanes: Vec<Lane>,
+}
+
+/// All keys of one first byte, the only ranges that are asked for.
+struct Lane {
+    first: u8,
+    /// The changed keys that have a value.
+    changed: BTreeSet<Vec<u8>>,
+    known: Option<Known>,
 }
 
 /// Looking for the first entry of a range is what costs most in the committed state, and the rules
@@ -19,14 +31,14 @@ pub struct Overlay<'a> {
 struct Known {
     /// Every committed key from here …
     from: Vec<u8>,
-    /// … to before this entry has changed. None: all to the end of the first byte have.
+    /// … to before this entry has changed. None: all to the end of the lane have.
     next: Option<(Bytes, Bytes)>,
 }
 
 impl<'a> Overlay<'a> {
     #[must_use]
     pub fn new(committed: &'a dyn PartitionState) -> Self {
-        Self { committed, changes: BTreeMap::new(), known: BTreeMap::new() }
+        Self { committed, changes: Changes::default(), lanes: Vec::new() }
     }
 
     /// How many keys have changed.
@@ -35,9 +47,12 @@ impl<'a> Overlay<'a> {
         self.changes.len()
     }
 
+    /// What has changed, by key.
     #[must_use]
     pub fn into_changes(self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        self.changes.into_iter().collect()
+        let mut changes: Vec<_> = self.changes.into_iter().collect();
+        changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        changes
     }
 
     /// Fills `value` with what a key has; false when it has nothing.
@@ -60,15 +75,34 @@ impl<'a> Overlay<'a> {
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.changes.insert(key.to_vec(), Some(value.to_vec()));
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| key.first() == Some(&lane.first))
+            && !lane.changed.contains(key)
+        {
+            lane.changed.insert(key.to_vec());
+        }
+        // Counters and clicks change many times.
+        match self.changes.get_mut(key) {
+            Some(Some(changed)) => fill(changed, value),
+            Some(deleted) => *deleted = Some(value.to_vec()),
+            None => {
+                self.changes.insert(key.to_vec(), Some(value.to_vec()));
+            }
+        }
     }
 
     pub fn delete(&mut self, key: &[u8]) {
+        if let Some(lane) = self.lanes.iter_mut().find(|lane| key.first() == Some(&lane.first)) {
+            lane.changed.remove(key);
+        }
         self.changes.insert(key.to_vec(), None);
     }
 
     /// Fills `key` and `value` with the first entry of `from <= key < end`; false when there is
     /// none.
+    ///
+    /// # Panics
+    ///
+    /// When the range could have keys of more than one first byte.
     pub fn first_in(
         &mut self,
         from: &[u8],
@@ -79,65 +113,77 @@ impl<'a> Overlay<'a> {
         if from >= end {
             return Ok(false);
         }
+        let first = from.first().copied().filter(|first| *end <= lane_end(*first)[..]);
+        let first = first.expect("a range of keys has one first byte");
+        let at = match self.lanes.iter().position(|lane| lane.first == first) {
+            Some(at) => at,
+            None => {
+                self.lanes.push(Lane::of(first, &self.changes));
+                self.lanes.len() - 1
+            }
+        };
+        let Lane { changed, known, .. } = &mut self.lanes[at];
         let range = (Bound::Included(from), Bound::Excluded(end));
-        let changed = self
-            .changes
-            .range::<[u8], _>(range)
-            .find_map(|(k, v)| v.as_ref().map(|v| (k.as_slice(), v.as_slice())));
-        if let Some((stored_key, stored_value)) =
-            unchanged(self.committed, &self.changes, &mut self.known, from, end)?
-            && changed.is_none_or(|(changed_key, _)| changed_key >= &stored_key[..])
-        {
-            fill(key, &stored_key);
-            fill(value, &stored_value);
-            return Ok(true);
+        let changed = changed.range::<[u8], _>(range).next();
+        let stored = unchanged(self.committed, &self.changes, known, from, end)?;
+        match (changed, stored) {
+            (Some(changed), stored)
+                if stored.as_ref().is_none_or(|(stored, _)| changed[..] < stored[..]) =>
+            {
+                let Some(Some(found)) = self.changes.get(changed) else {
+                    unreachable!("a lane has only changed keys with a value")
+                };
+                fill(key, changed);
+                fill(value, found);
+                Ok(true)
+            }
+            (_, Some((stored, found))) => {
+                fill(key, &stored);
+                fill(value, &found);
+                Ok(true)
+            }
+            (_, None) => Ok(false),
         }
-        if let Some((changed_key, changed_value)) = changed {
-            fill(key, changed_key);
-            fill(value, changed_value);
-            return Ok(true);
-        }
-        Ok(false)
     }
+}
+
+impl Lane {
+    fn of(first: u8, changes: &Changes) -> Self {
+        let has_value = changes.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| key);
+        let changed = has_value.filter(|key| key.first() == Some(&first)).cloned().collect();
+        Self { first, changed, known: None }
+    }
+}
+
+/// What is greater than every key of a lane; none has the greatest byte of all.
+fn lane_end(first: u8) -> [u8; 1] {
+    [first.saturating_add(1)]
 }
 
 /// The first committed entry of `from <= key < end` that has not changed.
 fn unchanged(
     committed: &dyn PartitionState,
-    changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    known: &mut BTreeMap<u8, Known>,
+    changes: &Changes,
+    known: &mut Option<Known>,
     from: &[u8],
     end: &[u8],
 ) -> Result<Option<(Bytes, Bytes)>, ReadError> {
-    // A range over several first bytes is nothing that is asked for again and again.
-    let Some(&lane) = from.first().filter(|lane| end < &[**lane, u8::MAX][..]) else {
-        let mut start = from.to_vec();
-        while let Some((key, value)) = committed.first_in(&start, end)? {
-            if !changes.contains_key(&key[..]) {
-                return Ok(Some((key, value)));
-            }
-            after(&key, &mut start);
-        }
-        return Ok(None);
-    };
-    let lane_end = lane.checked_add(1).map_or(vec![lane, u8::MAX], |next| vec![next]);
+    let lane_end = || lane_end(from[0]);
     let holds = |it: &Known| {
         it.from.as_slice() <= from && it.next.as_ref().is_none_or(|(key, _)| &key[..] >= from)
     };
-    let known = match known.get_mut(&lane) {
-        Some(it) if holds(it) => it,
-        _ => {
-            let next = committed.first_in(from, &lane_end)?;
-            let it = Known { from: from.to_vec(), next };
-            known.insert(lane, it);
-            known.get_mut(&lane).expect("it was put there")
+    let known = match known.as_mut().filter(|it| holds(it)) {
+        Some(it) => it,
+        None => {
+            let next = committed.first_in(from, &lane_end())?;
+            known.insert(Known { from: from.to_vec(), next })
         }
     };
     let mut start = Vec::new();
     while let Some((key, _)) = known.next.as_ref().filter(|(key, _)| changes.contains_key(&key[..]))
     {
         after(key, &mut start);
-        known.next = committed.first_in(&start, &lane_end)?;
+        known.next = committed.first_in(&start, &lane_end())?;
     }
     Ok(known.next.clone().filter(|(key, _)| &key[..] < end))
 }
@@ -158,6 +204,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[derive(Default)]
     struct Committed(BTreeMap<Vec<u8>, Vec<u8>>);
@@ -179,30 +226,49 @@ mod tests {
         fn reads_like_one_map(
             committed in prop::collection::btree_map(prop::collection::vec(0u8..4, 1..3), prop::collection::vec(any::<u8>(), 0..3), 0..12),
             changes in prop::collection::vec((prop::collection::vec(0u8..4, 1..3), prop::option::of(prop::collection::vec(any::<u8>(), 0..3))), 0..12),
-            from in prop::collection::vec(0u8..4, 0..3),
-            end in prop::collection::vec(0u8..5, 0..3),
+            lane in 0u8..4,
+            asked_before in 0usize..12,
+            from in prop::collection::vec(0u8..4, 0..2),
+            end in prop::option::of(prop::collection::vec(0u8..5, 0..2)),
         ) {
-            let base = Committed(committed.clone());
+            let from = [&[lane], &from[..]].concat();
+            let end = end.map_or(vec![lane + 1], |end| [&[lane], &end[..]].concat());
+            let (base, committed_before) = (Committed(committed.clone()), committed.clone());
             let mut overlay = Overlay::new(&base);
             let mut model = committed;
-            for (key, value) in changes {
-                match value {
-                    Some(value) => {
-                        overlay.put(&key, &value);
-                        model.insert(key, value);
+            let (mut key, mut value) = (Vec::new(), Vec::new());
+            for (at, (changed, put)) in changes.into_iter().enumerate() {
+                // A range is asked for among the changes, too.
+                if at == asked_before {
+                    overlay.first_in(&from, &end, &mut key, &mut value).unwrap();
+                }
+                match put {
+                    Some(put) => {
+                        overlay.put(&changed, &put);
+                        model.insert(changed, put);
                     }
                     None => {
-                        overlay.delete(&key);
-                        model.remove(&key);
+                        overlay.delete(&changed);
+                        model.remove(&changed);
                     }
                 }
             }
-            let (mut key, mut value) = (Vec::new(), Vec::new());
             let found = overlay.first_in(&from, &end, &mut key, &mut value).unwrap();
             let expected = model.iter().find(|(k, _)| **k >= from && **k < end);
             prop_assert_eq!(found.then_some((&key, &value)), expected);
             let got = overlay.get(&from, &mut value).unwrap().then_some(&value);
             prop_assert_eq!(got, model.get(&from));
+            // What is committed in the end makes the model of what was there.
+            let mut after = committed_before;
+            let changes = overlay.into_changes();
+            prop_assert!(changes.is_sorted_by(|one, other| one.0 < other.0));
+            for (key, value) in changes {
+                match value {
+                    Some(value) => after.insert(key, value),
+                    None => after.remove(&key),
+                };
+            }
+            prop_assert_eq!(after, model);
         }
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use schemas::UnixMillis;
 use schemas::time::HOUR_MS;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const CACHE_BYTES: u64 = 128 << 20;
@@ -95,20 +96,22 @@ impl StateStore {
         }))
     }
 
-    /// Applies committed changes, with how far the copy goes after them.
+    /// Applies committed changes in their order, with how far the copy goes after them.
     pub fn apply<'a>(
         &self,
         partition: u32,
         changes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
         progress: Progress,
     ) -> Result<(), ReadError> {
-        // One sequence number for the whole batch: no key may be in it twice, and the last wins.
-        let mut last = std::collections::HashMap::new();
-        for (key, value) in changes {
-            last.insert(key, value);
+        let mut changes: Vec<_> = changes.collect();
+        // One sequence number for the whole batch: no key may be in it twice, and the last wins. In
+        // the order of keys they are cheapest to store, and a commit's are in it already.
+        if !changes.is_sorted_by(|(one, _), (next, _)| one < next) {
+            let last: BTreeMap<_, _> = changes.into_iter().collect();
+            changes = last.into_iter().collect();
         }
         let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
-        for (key, value) in last {
+        for (key, value) in changes {
             let key = state_key(partition, key);
             match value {
                 Some(value) => batch.insert(&self.state, key, value),
