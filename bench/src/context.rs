@@ -121,23 +121,49 @@ impl Context {
         sides: [&str; N],
         measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
     ) -> Result<[Series; N]> {
-        let series = self.interleave_all(what, &sides, measure).await?;
+        let series = self.rounds(what, &sides, self.runs, measure).await?;
+        Ok(series.try_into().unwrap_or_else(|_| unreachable!("a series for each side")))
+    }
+
+    /// The same after one round, run 0, that is not in the series: a broker's JVM compiles what it
+    /// does most, and the first round pays for that.
+    pub async fn interleave_warm<const N: usize>(
+        &self,
+        what: &str,
+        sides: [&str; N],
+        measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
+    ) -> Result<[Series; N]> {
+        let series = self.interleave_all_warm(what, &sides, measure).await?;
         Ok(series.try_into().unwrap_or_else(|_| unreachable!("a series for each side")))
     }
 
     /// The same of as many sides as there are.
-    pub async fn interleave_all(
+    pub async fn interleave_all_warm(
         &self,
         what: &str,
         sides: &[&str],
+        measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
+    ) -> Result<Vec<Series>> {
+        let mut series = self.rounds(what, sides, self.runs + 1, measure).await?;
+        for it in &mut series {
+            it.values.remove(0);
+        }
+        Ok(series)
+    }
+
+    async fn rounds(
+        &self,
+        what: &str,
+        sides: &[&str],
+        rounds: usize,
         mut measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
     ) -> Result<Vec<Series>> {
         let new = |name: &&str| Series { name: (*name).to_owned(), values: Vec::new() };
         let mut series: Vec<Series> = sides.iter().map(new).collect();
-        let progress = self.progress(what, (self.runs * sides.len()) as u64);
-        for run in 0..self.runs {
+        let progress = self.progress(what, (rounds * sides.len()) as u64);
+        for run in 0..rounds {
             for (side, series) in series.iter_mut().enumerate() {
-                progress.set_message(format!("{} (run {} of {})", series.name, run + 1, self.runs));
+                progress.set_message(format!("{} (run {} of {})", series.name, run + 1, rounds));
                 series.values.push(measure(side, run).await?);
                 progress.inc(1);
             }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs Apache Kafka (KRaft) for tests, without Docker.
 #
-#   deploy/kafka/start.sh [--port N] [--properties FILE] [--scram USER]…
+#   deploy/kafka/start.sh [--port N] [--properties FILE] [--scram USER]… [--as-shipped]
 #
 # A single node. Prints `kafka://127.0.0.1:PORT` on standard output once the broker takes requests,
 # then runs until SIGTERM, SIGINT or the end of the process that started it, and leaves nothing behind.
@@ -12,12 +12,14 @@
 # broker: kill it and start it again as you like. It ends with the process that started it.
 #
 # FILE has further lines for broker.properties.in, which win. USER is a user of SCRAM as kafka-storage
-# takes it, e.g. SCRAM-SHA-256=[name=me,password=…].
+# takes it, e.g. SCRAM-SHA-256=[name=me,password=…]. The JVM is set up to start quickly and to stay
+# small, for tests; --as-shipped sets it up as Apache Kafka's own scripts do, for measuring.
 # The jars are fetched with Maven the first time and kept in target/kafka/<version>/.
 # Needs: Java 17 or later, and Maven for the first time (apt-get install openjdk-17-jre-headless maven).
 set -euo pipefail
 
 HEAP_MB=${GOKART_TEST_KAFKA_HEAP_MB:-512}
+HEAP_MB_AS_SHIPPED=1024
 READY_WITHIN_S=60
 START_ATTEMPTS=3
 
@@ -32,11 +34,12 @@ fail() {
 }
 
 usage() {
-    echo "kafka: $1; usage: start.sh [--port N] [--properties FILE] [--scram USER]… | --node N --of HOST:PORT:CONTROLLER_PORT,… --data DIR" >&2
+    echo "kafka: $1; usage: start.sh [--port N] [--properties FILE] [--scram USER]… [--as-shipped] | --node N --of HOST:PORT:CONTROLLER_PORT,… --data DIR" >&2
     exit 2
 }
 
 fixed_port=
+jvm=(-Xms128m "-Xmx${HEAP_MB}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
 properties=/dev/null
 scram=()
 node=
@@ -44,6 +47,12 @@ nodes=()
 data=
 while [ $# -gt 0 ]; do
     case $1 in
+    --as-shipped)
+        jvm=("-Xms${HEAP_MB_AS_SHIPPED}m" "-Xmx${HEAP_MB_AS_SHIPPED}m" -server -XX:+UseG1GC -XX:MaxGCPauseMillis=20
+            -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent)
+        shift
+        continue
+        ;;
     --port)
         [[ ${2:-} =~ ^[0-9]+$ ]] || usage "--port wants a number"
         fixed_port=$2
@@ -121,8 +130,8 @@ tie=()
 if command -v setpriv >/dev/null && setpriv --pdeathsig KILL true 2>/dev/null; then
     tie=(setpriv --pdeathsig KILL)
 fi
-java_options=(-cp "$jars/*" -Xms128m "-Xmx${HEAP_MB}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
-    -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.defaultLogLevel=warn)
+java_options=(-cp "$jars/*" "${jvm[@]}" -Xshare:auto -Djava.awt.headless=true
+    -Dorg.slf4j.simpleLogger.defaultLogLevel=warn)
 
 # Writes $data/broker.properties for one of the nodes HOST:PORT:CONTROLLER_PORT… that follow its number.
 write_properties() {

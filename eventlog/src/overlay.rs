@@ -15,6 +15,8 @@ pub struct Overlay<'a> {
     changes: Changes,
     /// Where ranges have been asked for.
     lanes: Vec<Lane>,
+    /// Where new keys mostly come behind all others.
+    ascending: Vec<Ascending>,
 }
 
 /// All keys of one first byte, the only ranges that are asked for.
@@ -35,10 +37,28 @@ struct Known {
     next: Option<(Bytes, Bytes)>,
 }
 
+/// A lane of which it is mostly asked whether it has a key that is greater than all it has.
+struct Ascending {
+    first: u8,
+    /// How often it was not known from `beyond`.
+    asked: usize,
+    /// No committed key of the lane is this or greater.
+    beyond: Option<Vec<u8>>,
+}
+
 impl<'a> Overlay<'a> {
     #[must_use]
     pub fn new(committed: &'a dyn PartitionState) -> Self {
-        Self { committed, changes: Changes::default(), lanes: Vec::new() }
+        let (changes, lanes, ascending) = (Changes::default(), Vec::new(), Vec::new());
+        Self { committed, changes, lanes, ascending }
+    }
+
+    /// The same, where new keys that begin with one of these bytes mostly come behind all others:
+    /// that such a key is not there is then known without looking for each.
+    #[must_use]
+    pub fn with_ascending(committed: &'a dyn PartitionState, lanes: &[u8]) -> Self {
+        let ascending = |first: &u8| Ascending { first: *first, asked: 0, beyond: None };
+        Self { ascending: lanes.iter().map(ascending).collect(), ..Self::new(committed) }
     }
 
     /// How many keys have changed.
@@ -63,7 +83,7 @@ impl<'a> Overlay<'a> {
                 true
             }
             Some(None) => false,
-            None => match self.committed.get(key)? {
+            None => match self.committed(key)? {
                 Some(stored) => {
                     fill(value, &stored);
                     true
@@ -72,6 +92,25 @@ impl<'a> Overlay<'a> {
             },
         };
         Ok(found)
+    }
+
+    fn committed(&mut self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let lane = self.ascending.iter_mut().find(|lane| key.first() == Some(&lane.first));
+        let Some(lane) = lane else { return self.committed.get(key) };
+        if lane.beyond.as_ref().is_some_and(|beyond| beyond.as_slice() <= key) {
+            return Ok(None);
+        }
+        // A range is dearer than a key: the first time it may be the only one, and where keys do
+        // not come in order it is tried ever less.
+        lane.asked += 1;
+        if lane.asked == 1 || !lane.asked.is_power_of_two() {
+            return self.committed.get(key);
+        }
+        let next = self.committed.first_in(key, &lane_end(lane.first))?;
+        if next.is_none() {
+            lane.beyond = Some(key.to_vec());
+        }
+        Ok(next.filter(|(found, _)| *found == key).map(|(_, value)| value))
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -226,6 +265,7 @@ mod tests {
         fn reads_like_one_map(
             committed in prop::collection::btree_map(prop::collection::vec(0u8..4, 1..3), prop::collection::vec(any::<u8>(), 0..3), 0..12),
             changes in prop::collection::vec((prop::collection::vec(0u8..4, 1..3), prop::option::of(prop::collection::vec(any::<u8>(), 0..3))), 0..12),
+            ascending in prop::collection::vec(0u8..4, 0..3),
             lane in 0u8..4,
             asked_before in 0usize..12,
             from in prop::collection::vec(0u8..4, 0..2),
@@ -234,7 +274,7 @@ mod tests {
             let from = [&[lane], &from[..]].concat();
             let end = end.map_or(vec![lane + 1], |end| [&[lane], &end[..]].concat());
             let (base, committed_before) = (Committed(committed.clone()), committed.clone());
-            let mut overlay = Overlay::new(&base);
+            let mut overlay = Overlay::with_ascending(&base, &ascending);
             let mut model = committed;
             let (mut key, mut value) = (Vec::new(), Vec::new());
             for (at, (changed, put)) in changes.into_iter().enumerate() {
@@ -256,8 +296,11 @@ mod tests {
             let found = overlay.first_in(&from, &end, &mut key, &mut value).unwrap();
             let expected = model.iter().find(|(k, _)| **k >= from && **k < end);
             prop_assert_eq!(found.then_some((&key, &value)), expected);
-            let got = overlay.get(&from, &mut value).unwrap().then_some(&value);
-            prop_assert_eq!(got, model.get(&from));
+            let asked = [from.clone(), end.clone(), [&from[..], &[1]].concat(), from.clone(), vec![lane]];
+            for key in asked.iter().chain(&asked) {
+                let got = overlay.get(key, &mut value).unwrap().then_some(&value);
+                prop_assert_eq!(got, model.get(key));
+            }
             // What is committed in the end makes the model of what was there.
             let mut after = committed_before;
             let changes = overlay.into_changes();

@@ -15,7 +15,7 @@ pub(crate) struct Overlay<'a>(eventlog::overlay::Overlay<'a>);
 
 impl<'a> Overlay<'a> {
     pub(crate) fn new(committed: &'a dyn PartitionState) -> Self {
-        Self(eventlog::overlay::Overlay::new(committed))
+        Self(eventlog::overlay::Overlay::with_ascending(committed, &rules::ASCENDING))
     }
 
     /// How many keys have changed.

@@ -21,7 +21,7 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     let local = Stack::local_in_real_time().await?.context("there is no engine")?;
     let lines = of(context, local, "gokart up", ("up", "up")).await?;
     lines.into_iter().for_each(|line| context.keep(line));
-    let kafka = Kafka::start()?.context("there is no Apache Kafka")?;
+    let kafka = Kafka::start_as_shipped()?.context("there is no Apache Kafka")?;
     let roles = Stack::on_kafka_in_real_time(&kafka).await?.context("there is no engine")?;
     of(context, roles, "a process for each role, on Kafka", ("ingest", "sink")).await
 }

@@ -39,7 +39,7 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     }
     context.plan([IDLE_LINE, START_LINE]);
 
-    let kafka = Kafka::start()?.context("there is no Apache Kafka")?;
+    let kafka = Kafka::start_as_shipped()?.context("there is no Apache Kafka")?;
     let mut stack = Stack::on_kafka_in_real_time(&kafka).await?.context("there is no engine")?;
     for role in ["ingest", "processor", "sink"] {
         stack.process(role)?.stop()?;

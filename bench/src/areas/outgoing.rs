@@ -42,7 +42,7 @@ struct Source {
 }
 
 pub async fn measure(context: &Context) -> Result<Vec<Line>> {
-    let kafka = Kafka::start()?.context("there is no Apache Kafka")?;
+    let kafka = Kafka::start_as_shipped()?.context("there is no Apache Kafka")?;
     let mut stack =
         Stack::on_kafka_telling_in_real_time(&kafka, ALLOW).await?.context("there is no engine")?;
     let healthy = Counter::start().await?;

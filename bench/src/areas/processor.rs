@@ -14,13 +14,13 @@ use tests::process::Process;
 use tests::stack::PARTITIONS;
 
 /// Clicks of one run; each has two events.
-const CLICKS: u64 = 100_000;
+const CLICKS: u64 = 200_000;
 const EVENTS: u64 = 2;
 const COPIED_DECISIONS: &str = "copied-decisions";
 const COPIED_STATE: &str = "copied-state";
 
 pub async fn measure(context: &Context) -> Result<Vec<Line>> {
-    let kafka = Kafka::start()?.context("there is no Apache Kafka")?;
+    let kafka = Kafka::start_as_shipped()?.context("there is no Apache Kafka")?;
     let Still { mut stack, version, brokers } = Still::on(&kafka, context).await?;
     let topic = |name: &str| format!("{}{name}", stack.topic_prefix());
     let (input, decisions, state) =
@@ -36,7 +36,7 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     let mut from = Vec::new();
     let names = ["gokart processor", "transactional copy loop"];
     let rates = context
-        .interleave("inputs a second", names, async |side, run| {
+        .interleave_warm("inputs a second", names, async |side, run| {
             let took = if side == 0 {
                 from = ends(&brokers, &input, PARTITIONS)?;
                 let before = [&decisions, &state].map(|it| ends(&brokers, it, PARTITIONS));
@@ -65,6 +65,9 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
         })
         .await?;
 
+    for series in cpu.iter_mut().chain([&mut resident]) {
+        series.remove(0);
+    }
     let [decided, changed] = per_input.context("nothing was decided")?;
     let sizes = format!(
         "{inputs} postbacks a run over 16 offers and {PARTITIONS} partitions; {:.2} decisions of {} \

@@ -21,6 +21,9 @@ const QUEUE_KBYTES: usize = 2 * IN_FLIGHT_BYTES / 1024;
 pub const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// Read ahead of one partition.
 const READ_AHEAD_KBYTES: usize = 4_096;
+/// The same in records: the client needs some 300 bytes for each, which its limit of bytes does not
+/// count.
+const READ_AHEAD_RECORDS: usize = 10_000;
 /// How long a broker holds a fetch that finds nothing. The end of a partition is noticed then.
 const FETCH_WAIT_MS: u32 = 100;
 
@@ -176,6 +179,7 @@ impl KafkaConfig {
             // Its default of a second would halt a reader that is briefly slower than the broker.
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.message.max.bytes", (MESSAGE_BYTES_MAX + 4096).to_string())
+            .set("queued.min.messages", READ_AHEAD_RECORDS.to_string())
             .set("queued.max.messages.kbytes", READ_AHEAD_KBYTES.to_string());
         self.finish(client)
     }

@@ -19,6 +19,11 @@ use std::path::{Path, PathBuf};
 const CACHE_BYTES: u64 = 128 << 20;
 /// Journals before their content is written to tables: they are disk that holds everything twice.
 const JOURNAL_BYTES: u64 = 128 << 20;
+/// Threads that write memory to tables and merge those. After a table is written, as many jobs to merge
+/// are handed out, and the first thread only hands them on, in a tight loop while all others are
+/// busy: with two, fjall's choice on two cores, that was a sixth of a processor's CPU. One could come
+/// to wait for itself.
+const WORKERS: usize = 4;
 /// Keys deleted in one batch when a partition is wiped.
 const WIPE_KEYS: usize = 10_000;
 
@@ -65,6 +70,7 @@ impl StateStore {
     pub fn open(dir: &Path, identity: &str) -> Result<Self, OpenError> {
         let say = |error: fjall::Error| OpenError::Unavailable(explain(dir, &error));
         let builder = Database::builder(dir).cache_size(CACHE_BYTES);
+        let builder = builder.worker_threads(WORKERS);
         let db = builder.max_journaling_size(JOURNAL_BYTES).open().map_err(say)?;
         let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(say);
         let (meta, state, progress) =

@@ -29,6 +29,10 @@ pub const TRANSACTION: u8 = b'r';
 pub const SCOPE: u8 = b's';
 pub const TIMER: u8 = b't';
 
+/// First bytes of the keys that begin with the time at which an input was received: new ones mostly
+/// come behind all others.
+pub const ASCENDING: [u8; 1] = [SEEN];
+
 const CONTEXT_SUFFIX: u8 = 0;
 const REPEATABLE_SUFFIX: u8 = 1;
 

@@ -53,6 +53,7 @@ mod view;
 mod wire;
 
 pub use availability::configuration_changed;
+pub use keys::ASCENDING;
 pub use output::{Decided, Output, Scratch};
 pub use seen::REMEMBERED_MS;
 pub use sender_time::{AHEAD_MAX_MS, BEHIND_MAX_MS};
