@@ -17,6 +17,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const CACHE_BYTES: u64 = 128 << 20;
+/// Changes in memory before they are written to a table. While a partition is taken over, up to four
+/// more of these wait to be written.
+const MEMTABLE_BYTES: u64 = 32 << 20;
 /// Journals before their content is written to tables: they are disk that holds everything twice.
 const JOURNAL_BYTES: u64 = 128 << 20;
 /// Threads that write memory to tables and merge those. After a table is written, as many jobs to merge
@@ -72,7 +75,8 @@ impl StateStore {
         let builder = Database::builder(dir).cache_size(CACHE_BYTES);
         let builder = builder.worker_threads(WORKERS);
         let db = builder.max_journaling_size(JOURNAL_BYTES).open().map_err(say)?;
-        let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(say);
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let keyspace = |name: &str| db.keyspace(name, options).map_err(say);
         let (meta, state, progress) =
             (keyspace("meta")?, keyspace("state")?, keyspace("progress")?);
         let identity = format!("{FORMAT} {identity}");
