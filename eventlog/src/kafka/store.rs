@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 const CACHE_BYTES: u64 = 128 << 20;
 /// Changes in memory before they are written to a table. While a partition is taken over, up to four
 /// more of these wait to be written.
-const MEMTABLE_BYTES: u64 = 32 << 20;
+const MEMTABLE_BYTES: u64 = 48 << 20;
 /// Journals before their content is written to tables: they are disk that holds everything twice.
 const JOURNAL_BYTES: u64 = 128 << 20;
 /// Threads that write memory to tables and merge those. After a table is written, as many jobs to merge
