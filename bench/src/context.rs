@@ -170,7 +170,8 @@ impl Context {
         }
         progress.finish_and_clear();
         for it in &series {
-            eprintln!("{}: {what}: {}: {:?}", self.area, it.name, it.values);
+            let counted = &it.values[rounds - self.runs..];
+            eprintln!("{}: {what}: {}: {counted:?}", self.area, it.name);
         }
         Ok(series)
     }

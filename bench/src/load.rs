@@ -3,6 +3,7 @@
 use crate::context::Context;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use tests::process::built;
@@ -12,6 +13,8 @@ const OFFER: &str = "pet-the-dogs-ios";
 const PUBLISHER: &str = "acme-rewards";
 const ADVERTISER: &str = "brain-games";
 const CONNECTIONS: &str = "128";
+/// A click id as long as gokart's.
+const CLICK_ID_CHARS: usize = 120;
 
 /// How fast.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +32,44 @@ pub async fn without_rate(stack: &mut Stack, role: &'static str) -> Result<()> {
     stack.start_role(role).await
 }
 
+/// Where a bare server sends every click: to an app, with a click id as long as the product's.
+#[must_use]
+pub fn bare_location() -> String {
+    format!("https://app.test/?id={}", "c".repeat(CLICK_ID_CHARS))
+}
+
+/// Whom the load tool asks, and for what.
+struct Asked<'a> {
+    tracking_link: String,
+    postback_url: String,
+    /// The product's, whatever host the links name.
+    connect: Option<SocketAddr>,
+    mix: &'a str,
+}
+
+/// Runs the load tool for so many seconds on a bare server that sends clicks to [`bare_location`],
+/// with nothing but clicks, and gives its report.
+///
+/// # Errors
+///
+/// When an answer was not what it should be, with what the tool said.
+pub fn load_bare(
+    context: &Context,
+    server: SocketAddr,
+    pace: Pace,
+    seconds: u64,
+    seed: usize,
+) -> Result<Value> {
+    let base = format!("http://localhost:{}", server.port());
+    let asked = Asked {
+        tracking_link: format!("{base}/c/x"),
+        postback_url: format!("{base}/p?signature=s&cnv_event_id=e"),
+        connect: None,
+        mix: "click=1",
+    };
+    run(context, &asked, pace, seconds, seed, None)
+}
+
 /// Runs the load tool for so many seconds and gives its report.
 ///
 /// # Errors
@@ -43,16 +84,31 @@ pub fn load(
     ledger: Option<&Path>,
 ) -> Result<Value> {
     let link = ["tracking-link", "--offer", OFFER, "--publisher", PUBLISHER];
-    let link = address(&stack.gokart_json(&link)?["tracking_link"])?;
+    let tracking_link = address(&stack.gokart_json(&link)?["tracking_link"])?;
     let url = ["postback-url", "--advertiser", ADVERTISER, "--reveal"];
-    let url = address(&stack.gokart_json(&url)?["url"])?;
+    let postback_url = address(&stack.gokart_json(&url)?["url"])?;
+    let (connect, mix) = (Some(stack.ingest), "click=1,valid=2,duplicate=1");
+    run(context, &Asked { tracking_link, postback_url, connect, mix }, pace, seconds, seed, ledger)
+}
+
+fn run(
+    context: &Context,
+    asked: &Asked<'_>,
+    pace: Pace,
+    seconds: u64,
+    seed: usize,
+    ledger: Option<&Path>,
+) -> Result<Value> {
     let report = context.scratch().join(format!("load-{}-{seed}.json", std::process::id()));
     let mut tool = Command::new(built("loadtest")?);
-    tool.args(["run", "--tracking-link", &link, "--postback-url", &url])
-        .args(["--connect", &stack.ingest.to_string(), "--connections", CONNECTIONS])
+    tool.args(["run", "--tracking-link", &asked.tracking_link])
+        .args(["--postback-url", &asked.postback_url, "--connections", CONNECTIONS])
         .args(["--event", "Install", "--event", "s2s_level 200"])
-        .args(["--mix", "click=1,valid=2,duplicate=1", "--seed", &seed.to_string()])
+        .args(["--mix", asked.mix, "--seed", &seed.to_string()])
         .args(["--duration-s", &seconds.to_string(), "--json", &report.display().to_string()]);
+    if let Some(connect) = asked.connect {
+        tool.args(["--connect", &connect.to_string()]);
+    }
     match pace {
         Pace::Rate(rate) => tool.args(["--rate", &rate.to_string()]),
         Pace::AsFastAsPossible => tool.arg("--as-fast-as-possible"),

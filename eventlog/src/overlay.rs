@@ -57,6 +57,7 @@ impl<'a> Overlay<'a> {
     /// that such a key is not there is then known without looking for each.
     #[must_use]
     pub fn with_ascending(committed: &'a dyn PartitionState, lanes: &[u8]) -> Self {
+        debug_assert!(!lanes.contains(&u8::MAX), "no key begins with the greatest byte of all");
         let ascending = |first: &u8| Ascending { first: *first, asked: 0, beyond: None };
         Self { ascending: lanes.iter().map(ascending).collect(), ..Self::new(committed) }
     }
@@ -219,12 +220,14 @@ fn unchanged(
         }
     };
     let mut start = Vec::new();
-    while let Some((key, _)) = known.next.as_ref().filter(|(key, _)| changes.contains_key(&key[..]))
-    {
+    loop {
+        let next = known.next.as_ref().filter(|(key, _)| &key[..] < end);
+        let Some((key, _)) = next.filter(|(key, _)| changes.contains_key(&key[..])) else {
+            return Ok(next.cloned());
+        };
         after(key, &mut start);
         known.next = committed.first_in(&start, &lane_end())?;
     }
-    Ok(known.next.clone().filter(|(key, _)| &key[..] < end))
 }
 
 /// Fills `start` with the least key behind `key`.
@@ -266,40 +269,39 @@ mod tests {
             committed in prop::collection::btree_map(prop::collection::vec(0u8..4, 1..3), prop::collection::vec(any::<u8>(), 0..3), 0..12),
             changes in prop::collection::vec((prop::collection::vec(0u8..4, 1..3), prop::option::of(prop::collection::vec(any::<u8>(), 0..3))), 0..12),
             ascending in prop::collection::vec(0u8..4, 0..3),
-            lane in 0u8..4,
-            asked_before in 0usize..12,
-            from in prop::collection::vec(0u8..4, 0..2),
-            end in prop::option::of(prop::collection::vec(0u8..5, 0..2)),
+            ranges in prop::collection::vec((0u8..4, prop::collection::vec(0u8..4, 0..2), prop::option::of(prop::collection::vec(0u8..5, 0..2))), 1..6),
         ) {
-            let from = [&[lane], &from[..]].concat();
-            let end = end.map_or(vec![lane + 1], |end| [&[lane], &end[..]].concat());
+            let range = |(lane, from, end): (u8, Vec<u8>, Option<Vec<u8>>)| {
+                let end = end.map_or(vec![lane + 1], |end| [&[lane], &end[..]].concat());
+                ([&[lane], &from[..]].concat(), end)
+            };
+            let ranges: Vec<_> = ranges.into_iter().map(range).collect();
             let (base, committed_before) = (Committed(committed.clone()), committed.clone());
             let mut overlay = Overlay::with_ascending(&base, &ascending);
             let mut model = committed;
             let (mut key, mut value) = (Vec::new(), Vec::new());
-            for (at, (changed, put)) in changes.into_iter().enumerate() {
-                // A range is asked for among the changes, too.
-                if at == asked_before {
-                    overlay.first_in(&from, &end, &mut key, &mut value).unwrap();
-                }
-                match put {
-                    Some(put) => {
+            let asked = ranges.iter().cycle();
+            // One question after each change, and all of them in the end.
+            let changes: Vec<_> = changes.into_iter().map(Some).chain(ranges.iter().map(|_| None)).collect();
+            for (change, (from, end)) in changes.into_iter().zip(asked) {
+                match change {
+                    Some((changed, Some(put))) => {
                         overlay.put(&changed, &put);
                         model.insert(changed, put);
                     }
-                    None => {
+                    Some((changed, None)) => {
                         overlay.delete(&changed);
                         model.remove(&changed);
                     }
+                    None => {}
                 }
-            }
-            let found = overlay.first_in(&from, &end, &mut key, &mut value).unwrap();
-            let expected = model.iter().find(|(k, _)| **k >= from && **k < end);
-            prop_assert_eq!(found.then_some((&key, &value)), expected);
-            let asked = [from.clone(), end.clone(), [&from[..], &[1]].concat(), from.clone(), vec![lane]];
-            for key in asked.iter().chain(&asked) {
-                let got = overlay.get(key, &mut value).unwrap().then_some(&value);
-                prop_assert_eq!(got, model.get(key));
+                let found = overlay.first_in(from, end, &mut key, &mut value).unwrap();
+                let expected = model.iter().find(|(k, _)| *k >= from && *k < end);
+                prop_assert_eq!(found.then_some((&key, &value)), expected);
+                for key in [from, end] {
+                    let got = overlay.get(key, &mut value).unwrap().then_some(&value);
+                    prop_assert_eq!(got, model.get(key));
+                }
             }
             // What is committed in the end makes the model of what was there.
             let mut after = committed_before;

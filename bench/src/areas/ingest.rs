@@ -3,7 +3,7 @@
 
 use crate::bare;
 use crate::context::Context;
-use crate::load::{Pace, load, without_rate};
+use crate::load::{Pace, bare_location, load, load_bare, without_rate};
 use crate::process::{cpu_seconds, peak_resident_bytes};
 use crate::requests::as_fast_as_possible;
 use crate::results::{Line, Series, Target};
@@ -121,17 +121,22 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
             notes: vec!["a record each, in batches as they come; one copy of it".into()],
         });
     }
-    lines.push(latency(context, &stack, most / 2.0)?);
-    lines.push(overload(context, &stack, most * OVERLOAD)?);
+    // What there is is kept, whatever becomes of the rest.
+    lines.into_iter().for_each(|line| context.keep(line));
+    let redirecting = [&to_kafka[..], &["--location", &bare_location()]].concat();
+    let (redirecting, redirects) =
+        bare_side(context, "bare hyper + Kafka produce, clicks", &redirecting).await?;
+    context.keep(latency(context, &stack, &redirects, most / 2.0).await?);
+    drop(redirecting);
+    context.keep(overload(context, &stack, most * OVERLOAD)?);
     let resident = peak_resident_bytes(stack.process("ingest")?.pid())? as f64 / 1e6;
-    lines.push(Line {
+    Ok(vec![Line {
         what: "greatest resident memory of the ingester".into(),
         unit: "MB".into(),
         series: vec![wall("gokart ingest", vec![resident])],
         target: Some(Target::AtMost(RESIDENT_MAX_MB)),
         notes: vec!["over all of the above".into()],
-    });
-    Ok(lines)
+    }])
 }
 
 /// A bare server that answers.
@@ -156,28 +161,37 @@ async fn bare_side(
     Ok((process, Side { name, address, pid }))
 }
 
-/// p99.9 at a steady rate, from the intended starts, by the load tool.
-fn latency(context: &Context, stack: &Stack, rate: f64) -> Result<Line> {
+/// p99.9 at a steady rate, from the intended starts, by the load tool; beside it what a server has that
+/// only writes a record.
+async fn latency(context: &Context, stack: &Stack, bare: &Side, rate: f64) -> Result<Line> {
     let seconds = context.sized(STEADY_S).max(2);
-    let rate = (rate as u64).max(1);
-    let mut values = Vec::new();
-    let progress = context.progress("latency at half of the most", context.runs() as u64);
-    for run in 0..context.runs() {
-        let report = load(context, stack, Pace::Rate(rate), seconds, run, None)?;
-        let shed = report["all"]["shed"].as_u64().unwrap_or(0);
-        ensure!(shed == 0, "{shed} requests were shed at half of the most");
-        values.push(report["all"]["latency"]["p999_ms"].as_f64().context("no p99.9")?);
-        progress.inc(1);
-    }
-    progress.finish_and_clear();
+    let pace = (rate as u64).max(1);
+    let series = context
+        .interleave(
+            "latency at half of the most",
+            ["gokart ingest", bare.name],
+            async |side, run| {
+                let report = match side {
+                    0 => load(context, stack, Pace::Rate(pace), seconds, run, None)?,
+                    _ => load_bare(context, bare.address, Pace::Rate(pace), seconds, 1_000 + run)?,
+                };
+                let shed = report["all"]["shed"].as_u64().unwrap_or(0);
+                ensure!(shed == 0, "{shed} requests were shed at half of the most");
+                report["all"]["latency"]["p999_ms"].as_f64().context("no p99.9")
+            },
+        )
+        .await?;
     Ok(Line {
         what: "answer to clicks and postbacks at half of the most, p99.9".into(),
         unit: "ms".into(),
-        series: vec![Series { name: "gokart ingest".into(), values }],
+        series: series.into(),
         target: Some(Target::AtMost(P999_MAX_MS)),
-        notes: vec![format!(
-            "{rate} requests a second for {seconds} s, open loop, from the intended start; durable on one broker"
-        )],
+        notes: vec![
+            format!(
+                "{pace} requests a second for {seconds} s, open loop, from the intended start; durable on one broker"
+            ),
+            "the broker, the load tool and the server share the two cores; bare hyper redirects every request".into(),
+        ],
     })
 }
 

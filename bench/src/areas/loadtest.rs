@@ -4,6 +4,7 @@
 
 use crate::bare;
 use crate::context::Context;
+use crate::load::bare_location;
 use crate::process::cpu_seconds;
 use crate::results::{Line, Series, Target};
 use anyhow::{Context as _, Result, ensure};
@@ -14,8 +15,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::process::{Process, built, free_address};
 
-/// A click id as long as gokart's.
-const CLICK_ID_CHARS: usize = 120;
 /// The stall is this share of a run: then every quantile from the median on is in it.
 const STALLED: f64 = 0.8;
 const STALL_RUN_S: u64 = 10;
@@ -205,7 +204,7 @@ struct Cost {
 impl Server {
     fn start(directory: &Path, side: &[&str]) -> Result<Self> {
         let address = free_address()?;
-        let location = format!("https://app.test/?id={}", "c".repeat(CLICK_ID_CHARS));
+        let location = bare_location();
         let (kind, more) = side.split_first().context("no side")?;
         let listen = address.to_string();
         let arguments = [&[kind, "--listen", &listen, "--location", &location], more].concat();

@@ -84,6 +84,7 @@ impl Server {
             let record = FutureRecord::<(), str>::to(topic).payload(value);
             if producer.send(record, Timeout::After(ANSWER_WITHIN)).await.is_err() {
                 *answer.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+                return answer;
             }
         }
         if let Some(location) = self.location.as_deref().and_then(|it| it.parse().ok()) {

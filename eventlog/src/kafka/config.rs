@@ -21,8 +21,8 @@ const QUEUE_KBYTES: usize = 2 * IN_FLIGHT_BYTES / 1024;
 pub const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// Read ahead of one partition.
 const READ_AHEAD_KBYTES: usize = 4_096;
-/// The same in records: the client needs some 300 bytes for each, which its limit of bytes does not
-/// count.
+/// With so many records read ahead no further fetch begins: the client needs some 300 bytes for each,
+/// which its limit of bytes does not count.
 const READ_AHEAD_RECORDS: usize = 10_000;
 /// How long a broker holds a fetch that finds nothing. The end of a partition is noticed then.
 const FETCH_WAIT_MS: u32 = 100;

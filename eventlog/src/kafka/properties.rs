@@ -63,6 +63,7 @@ const REFUSED: &[(&str, &[&str])] = &[
             "queue.buffering.max.kbytes",
             "queue.buffering.max.messages",
             "queued.max.messages.kbytes",
+            "queued.min.messages",
         ],
     ),
     (
