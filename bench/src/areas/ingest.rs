@@ -123,7 +123,8 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     }
     // What there is is kept, whatever becomes of the rest.
     lines.into_iter().for_each(|line| context.keep(line));
-    let redirecting = [&to_kafka[..], &["--location", &bare_location()]].concat();
+    let location = bare_location();
+    let redirecting = [&to_kafka[..], &["--location", &location]].concat();
     let (redirecting, redirects) =
         bare_side(context, "bare hyper + Kafka produce, clicks", &redirecting).await?;
     context.keep(latency(context, &stack, &redirects, most / 2.0).await?);
