@@ -5,7 +5,7 @@ use crate::load::{Pace, load, without_rate};
 use crate::results::{Line, Series, Target};
 use ::tests::kafka::Kafka;
 use ::tests::process::built;
-use ::tests::stack::Stack;
+use ::tests::stack::{Stack, examples};
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -26,6 +26,21 @@ pub async fn measure(context: &Context) -> Result<Vec<Line>> {
     of(context, roles, "a process for each role, on Kafka", ("ingest", "sink")).await
 }
 
+/// The example's budget is used up within seconds here, and then clicks are led elsewhere.
+fn without_budget(context: &Context, stack: &Stack) -> Result<()> {
+    const LINE: &str = "\nbudget: ";
+    let files = std::fs::read_dir(examples())?;
+    let texts = files.map(|file| Ok(std::fs::read_to_string(file?.path())?));
+    let documents = texts.collect::<Result<Vec<String>>>()?.join("\n---\n");
+    let (before, after) = documents.split_once(LINE).context("the examples have no budget")?;
+    let after = after.split_once('\n').map_or("", |(_, after)| after);
+    ensure!(!after.contains(LINE), "more than one of the examples has a budget");
+    let file = context.scratch().join("without-budget.yaml");
+    std::fs::write(&file, format!("{before}\n{after}"))?;
+    stack.gokart(&["apply", &file.display().to_string()])?;
+    Ok(())
+}
+
 async fn of(
     context: &Context,
     mut stack: Stack,
@@ -34,6 +49,7 @@ async fn of(
 ) -> Result<Vec<Line>> {
     let (most_s, steady_s) = (context.sized(MOST_S).max(2), context.sized(STEADY_S).max(2));
     without_rate(&mut stack, listening).await?;
+    without_budget(context, &stack)?;
     // Links answer once the configuration has come through everywhere.
     stack.click("pet-the-dogs-ios", "acme-rewards", "").await?;
     let found = load(context, &stack, Pace::AsFastAsPossible, most_s, 1_000, None)?;
