@@ -121,8 +121,7 @@ impl Context {
         sides: [&str; N],
         measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
     ) -> Result<[Series; N]> {
-        let series = self.rounds(what, &sides, self.runs, measure).await?;
-        Ok(series.try_into().unwrap_or_else(|_| unreachable!("a series for each side")))
+        Ok(each(self.rounds(what, &sides, 0, measure).await?))
     }
 
     /// The same after one round, run 0, that is not in the series: a broker's JVM compiles what it
@@ -133,8 +132,7 @@ impl Context {
         sides: [&str; N],
         measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
     ) -> Result<[Series; N]> {
-        let series = self.interleave_all_warm(what, &sides, measure).await?;
-        Ok(series.try_into().unwrap_or_else(|_| unreachable!("a series for each side")))
+        Ok(each(self.rounds(what, &sides, 1, measure).await?))
     }
 
     /// The same of as many sides as there are.
@@ -144,22 +142,20 @@ impl Context {
         sides: &[&str],
         measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
     ) -> Result<Vec<Series>> {
-        let mut series = self.rounds(what, sides, self.runs + 1, measure).await?;
-        for it in &mut series {
-            it.values.remove(0);
-        }
-        Ok(series)
+        self.rounds(what, sides, 1, measure).await
     }
 
+    /// So many rounds first that are not in the series.
     async fn rounds(
         &self,
         what: &str,
         sides: &[&str],
-        rounds: usize,
+        uncounted: usize,
         mut measure: impl AsyncFnMut(usize, usize) -> Result<f64>,
     ) -> Result<Vec<Series>> {
         let new = |name: &&str| Series { name: (*name).to_owned(), values: Vec::new() };
         let mut series: Vec<Series> = sides.iter().map(new).collect();
+        let rounds = uncounted + self.runs;
         let progress = self.progress(what, (rounds * sides.len()) as u64);
         for run in 0..rounds {
             for (side, series) in series.iter_mut().enumerate() {
@@ -169,9 +165,9 @@ impl Context {
             }
         }
         progress.finish_and_clear();
-        for it in &series {
-            let counted = &it.values[rounds - self.runs..];
-            eprintln!("{}: {what}: {}: {counted:?}", self.area, it.name);
+        for it in &mut series {
+            it.values.drain(..uncounted);
+            eprintln!("{}: {what}: {}: {:?}", self.area, it.name, it.values);
         }
         Ok(series)
     }
@@ -183,6 +179,10 @@ impl Context {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(steps).with_style(style).with_prefix(format!("{}: {what}", self.area))
     }
+}
+
+fn each<const N: usize>(series: Vec<Series>) -> [Series; N] {
+    series.try_into().unwrap_or_else(|_| unreachable!("a series for each side"))
 }
 
 impl SoFar {
