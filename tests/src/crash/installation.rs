@@ -9,7 +9,9 @@ use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -264,7 +266,8 @@ impl Installation {
         answer.is_ok_and(|answer| answer.status == 200)
     }
 
-    /// A member that should be running and is not: what became of it.
+    /// A member that should be running and is not: what became of it. An error when no supervisor
+    /// should have to mend that ([`is_bug`]).
     pub fn take_ended(&mut self, member: Member) -> Result<Option<String>> {
         let place = self.place(member)?;
         let Some(process) = &mut place.process else { return Ok(None) };
@@ -272,7 +275,9 @@ impl Installation {
         let output = process.output();
         let last = output.lines().last().unwrap_or_default().to_owned();
         place.process = None;
-        Ok(Some(format!("{member} ended with {status}: {last}")))
+        let how = format!("{member} ended with {status}: {last}");
+        ensure!(!is_bug(status, &last), "{how}");
+        Ok(Some(how))
     }
 
     pub fn is_running(&mut self, member: Member) -> bool {
@@ -369,5 +374,37 @@ impl Installation {
             line.trim().trim_end_matches(" kB").parse().ok()
         };
         Some((field("VmRSS:")?, field("VmHWM:")?))
+    }
+}
+
+/// The panic's exit status, and that of what cannot go on as it is set up or stored.
+const BUG_CODES: [i32; 2] = [101, 78];
+
+/// Whether a process of ours ended as none may, whatever happened around it: by a panic, by a
+/// signal that nobody sent, or saying that it can never go on.
+fn is_bug(status: ExitStatus, last: &str) -> bool {
+    status.code().is_some_and(|code| BUG_CODES.contains(&code))
+        || status.signal().is_some_and(|signal| signal != Signal::TERM.as_raw())
+        || last.contains("panicked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_crashes_is_not_just_started_again() {
+        // As `wait` has it: a code is in the second byte, a signal in the first.
+        let check = |raw: i32, last: &str, expected: bool| {
+            assert_eq!(is_bug(ExitStatus::from_raw(raw), last), expected, "{raw:#x} {last}");
+        };
+        check(1 << 8, "error: the log is away", false);
+        check(143 << 8, "", false);
+        check(Signal::TERM.as_raw(), "", false);
+        check(Signal::SEGV.as_raw(), "", true);
+        check(Signal::ABORT.as_raw(), "", true);
+        check(101 << 8, "", true);
+        check(78 << 8, "", true);
+        check(1 << 8, "thread panicked at", true);
     }
 }

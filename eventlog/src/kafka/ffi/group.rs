@@ -90,6 +90,7 @@ pub unsafe fn send_offsets_to_transaction(
 }
 
 /// What became of a commit of offsets.
+#[derive(Debug)]
 pub enum Committed {
     /// What the broker says of each partition, in the order of the list.
     Answered(Vec<RDKafkaRespErr>),
@@ -115,28 +116,45 @@ pub unsafe fn commit_offsets(
         let queue = c::rd_kafka_queue_new(consumer);
         let asked = c::rd_kafka_commit_queue(consumer, offsets.ptr(), queue, None, ptr::null_mut());
         let committed = if asked == no_error {
-            let event = c::rd_kafka_queue_poll(queue, milliseconds(timeout));
-            let list = c::rd_kafka_event_topic_partition_list(event);
-            let committed = match (event.is_null(), list.is_null()) {
-                (true, _) => Committed::TimedOut,
-                (false, true) => Committed::Failed(c::rd_kafka_event_error(event)),
-                (false, false) => {
-                    let count = usize::try_from((*list).cnt).unwrap_or(0);
-                    let overall = c::rd_kafka_event_error(event);
-                    let each: Vec<_> = (0..count).map(|at| (*(*list).elems.add(at)).err).collect();
-                    match each.iter().all(|code| *code == no_error) && overall != no_error {
-                        true => Committed::Failed(overall),
-                        false => Committed::Answered(each),
-                    }
-                }
-            };
-            c::rd_kafka_event_destroy(event);
-            committed
+            wait(queue, timeout)
         } else {
             Committed::Failed(asked)
         };
         c::rd_kafka_queue_destroy(queue);
         committed
+    }
+}
+
+/// # Safety
+/// `queue` is live, and nothing but events of commits comes to it.
+unsafe fn wait(queue: *mut c::rd_kafka_queue_t, timeout: Duration) -> Committed {
+    // SAFETY: the queue is live; the event is ours, and not used after it is destroyed.
+    unsafe {
+        let event = c::rd_kafka_queue_poll(queue, milliseconds(timeout));
+        // Asked about no event, librdkafka reads from address 0.
+        let committed = NonNull::new(event).map_or(Committed::TimedOut, |event| answer(event));
+        c::rd_kafka_event_destroy(event);
+        committed
+    }
+}
+
+/// # Safety
+/// `event` is a live event of a commit.
+unsafe fn answer(event: NonNull<c::rd_kafka_event_t>) -> Committed {
+    let no_error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    // SAFETY: the event is live, and so is its list, which has as many elements as it says.
+    unsafe {
+        let overall = c::rd_kafka_event_error(event.as_ptr());
+        let list = c::rd_kafka_event_topic_partition_list(event.as_ptr());
+        if list.is_null() {
+            return Committed::Failed(overall);
+        }
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        let each: Vec<_> = (0..count).map(|at| (*(*list).elems.add(at)).err).collect();
+        match each.iter().all(|code| *code == no_error) && overall != no_error {
+            true => Committed::Failed(overall),
+            false => Committed::Answered(each),
+        }
     }
 }
 
@@ -147,6 +165,21 @@ fn milliseconds(duration: Duration) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rdkafka::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+
+    #[test]
+    fn an_answer_that_does_not_come_times_out() {
+        let consumer: BaseConsumer = ClientConfig::new().set("group.id", "g").create().unwrap();
+        // SAFETY: the consumer is live, and so is its queue until it is destroyed.
+        let committed = unsafe {
+            let queue = c::rd_kafka_queue_new(consumer.client().native_ptr());
+            let committed = wait(queue, Duration::ZERO);
+            c::rd_kafka_queue_destroy(queue);
+            committed
+        };
+        assert!(matches!(committed, Committed::TimedOut), "{committed:?}");
+    }
 
     #[test]
     fn who_is_no_member_has_no_generation() {
