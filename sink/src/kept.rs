@@ -1,7 +1,8 @@
-//! Whether ClickHouse has what it says it has taken. It notes an insert's token before the part that
-//! came with it is in place; killed between the two, it knows the token and does not have the rows,
-//! and drops them when they come again under it. So after a crash the sink looks for the rows
-//! themselves, by their identity, and brings again what is not there.
+//! Whether ClickHouse has the rows of a plan that was begun before. Its answers do not tell: they
+//! may have got lost. A token does not tell either: ClickHouse notes it before the part that came
+//! with it is in place, and killed between the two it knows the token and does not have the rows;
+//! and who has only some of the plan's partitions cannot send what the token stands for. So whoever
+//! carries a plan out again looks for the rows themselves, by their identity.
 
 use crate::backoff::Backoff;
 use crate::client::problem;
@@ -23,9 +24,22 @@ pub struct Kept<M> {
     pub rank_sql: &'static str,
 }
 
-/// The indexes of those rows that are not in every table where they must be, having been inserted
-/// at `since_ms` (Unix milliseconds, of ClickHouse's clock) or later. Asks until it is answered.
-pub async fn missing<M: Record>(client: &Client, rows: &[Placed<M>], since_ms: i64) -> Vec<usize> {
+/// Leaves those rows that are not in every table where they must be, having been inserted at
+/// `since_ms` (Unix milliseconds, of ClickHouse's clock) or later. Asks until it is answered.
+pub async fn keep_missing<M: Record>(client: &Client, rows: &mut Vec<Placed<M>>, since_ms: i64) {
+    if rows.is_empty() {
+        return;
+    }
+    let missing = missing(client, rows, since_ms).await;
+    let mut index = 0;
+    rows.retain(|_| {
+        index += 1;
+        missing.binary_search(&(index - 1)).is_ok()
+    });
+}
+
+/// Their indexes, ascending.
+async fn missing<M: Record>(client: &Client, rows: &[Placed<M>], since_ms: i64) -> Vec<usize> {
     let mut all = Vec::new();
     for kept in M::KEPT {
         let mut backoff = Backoff::default();
@@ -76,7 +90,7 @@ async fn missing_from<M: Record>(
 }
 
 /// The first eight bytes, as ClickHouse reads them.
-fn short_hash(text: &str) -> u64 {
+pub fn short_hash(text: &str) -> u64 {
     let digest = Sha256::digest(text.as_bytes());
     digest.iter().take(8).rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -3,12 +3,13 @@
 //!
 //! A plan of which this member has every partition is carried out exactly as it was: same rows,
 //! same token, so ClickHouse drops what it has. A plan of which it got only some partitions (a
-//! rebalance of a cluster, in the middle of a flush) cannot be repeated as a whole, so each of its
-//! partitions becomes a plan of its own, with a token of its own that is the same for whoever
-//! tries again; rows that the whole plan had already brought in are there twice until the table's
-//! own identity collapses them, and are read once through the views all the time.
+//! rebalance of a cluster, in the middle of a flush) cannot be repeated as a whole, so what it got
+//! becomes a plan of its own, with a token of its own that is the same for whoever tries again with
+//! the same partitions; that the whole plan may have brought these rows in already is looked for
+//! first ([`crate::store::Store::put_again`]).
 
 use crate::error::Error;
+use crate::kept::short_hash;
 use crate::plan::{OffsetRange, Plan, PlanNote, Source};
 use eventlog::{Offset, Position};
 use std::collections::BTreeMap;
@@ -40,17 +41,17 @@ pub fn recover<'a>(owned: impl Iterator<Item = &'a Position>) -> Result<Recovery
         recovery.starts.insert(source, start);
     }
     for (id, (of, ranges)) in open {
-        if ranges.len() == of {
-            recovery.plans.push(Plan { id, ranges });
-        } else {
-            let part = |(source, range): (Source, OffsetRange)| Plan {
-                id: format!("{id}/{}/{}", source.0, source.1),
-                ranges: BTreeMap::from([(source, range)]),
-            };
-            recovery.plans.extend(ranges.into_iter().map(part));
-        }
+        let id = if ranges.len() == of { id } else { part_id(&id, ranges.keys()) };
+        recovery.plans.push(Plan { id, ranges });
     }
     Ok(recovery)
+}
+
+/// The same for the same partitions.
+fn part_id<'a>(whole: &str, sources: impl Iterator<Item = &'a Source>) -> String {
+    let names: Vec<String> =
+        sources.map(|(topic, partition)| format!("{topic}/{partition}")).collect();
+    format!("{whole}/{:016x}", short_hash(&names.join(",")))
 }
 
 fn read_note(position: &Position) -> Result<PlanNote, Error> {
@@ -93,7 +94,7 @@ mod tests {
         check(&whole.done(), &[], &both);
         check(&[], &[], &[]);
         // Only one of the two partitions came to us.
-        let part = plan("p/clicks/0", &[((Clicks, 0), (3, 8))]);
+        let part = plan("p/ff070c168c988bb1", &[((Clicks, 0), (3, 8))]);
         check(&noted[..1], std::slice::from_ref(&part), &both[..1]);
         // The other one had been committed already.
         let mixed = [noted[0].clone(), whole.done()[1].clone()];
@@ -102,10 +103,18 @@ mod tests {
 
     #[test]
     fn a_part_keeps_its_token_when_it_is_tried_again() {
-        let whole = plan("p", &[((Clicks, 0), (3, 8)), ((Decisions, 1), (0, 9))]);
-        let token = || recover(whole.written_down()[..1].iter()).unwrap().plans[0].token("clicks");
-        assert_eq!(token(), token());
-        assert_ne!(token(), whole.token("clicks"));
+        let ranges = [((Clicks, 0), (3, 8)), ((Clicks, 1), (0, 9)), ((Decisions, 1), (0, 9))];
+        let noted = plan("p", &ranges).written_down();
+        let token = |owned: &[Position]| {
+            let recovery = recover(owned.iter()).unwrap();
+            assert_eq!(recovery.plans.len(), 1, "what is left of a plan goes together");
+            recovery.plans[0].token("clicks")
+        };
+        let back: Vec<Position> = noted[..2].iter().rev().cloned().collect();
+        assert_eq!(token(&noted[..2]), token(&back));
+        let tokens = [&noted[..], &noted[..2], &noted[1..], &noted[..1], &noted[1..2]].map(token);
+        let different: std::collections::BTreeSet<_> = tokens.iter().collect();
+        assert_eq!(different.len(), tokens.len(), "{tokens:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::decode::{Place, Placed, Rows, dead_letter};
 use crate::erase::Eraser;
 use crate::erased::{Erased, hex, unhex};
 use crate::insert::{Refused, insert};
-use crate::kept::missing;
+use crate::kept::keep_missing;
 use crate::plan::Plan;
 use crate::rows::Record as RowRecord;
 use eventlog::{AppendError, EventLog, ReadError, ReadLimit, Record, StoredRecord};
@@ -22,8 +22,10 @@ use std::time::Duration;
 
 /// Dead letters of one append: each has up to 128 KiB of digits.
 const DEAD_LETTERS_PER_APPEND: usize = 5;
-/// How far ClickHouse's clock may be behind this one's.
-const CLOCK_SKEW_MS: i64 = 60 * 60 * 1_000;
+/// How far ClickHouse's clock may be behind that of whoever made a plan. What was inserted since then
+/// is read when the plan is carried out again; were the clock further behind, rows that are there
+/// would come again, for the tables to collapse.
+const CLOCK_SKEW_MS: i64 = 5 * 60 * 1_000;
 /// For reading a refused record again; it was read a moment ago.
 const READ_AGAIN_WAIT: Duration = Duration::from_secs(1);
 
@@ -97,46 +99,52 @@ impl Store {
         }
     }
 
-    /// The same for a plan that somebody else may have begun: looks afterwards whether every row is
-    /// really there.
-    pub async fn put_again(&self, plan: &Plan, rows: Rows) {
-        self.put(plan, &rows).await;
+    /// The same for a plan that somebody may have begun: leaves out what is there, and looks
+    /// afterwards whether what it brought is really there.
+    pub async fn put_again(&self, plan: &Plan, mut rows: Rows) {
         let since_ms = plan.made_at_ms().saturating_sub(CLOCK_SKEW_MS);
+        self.keep_missing(&mut rows, since_ms).await;
+        self.put(plan, &rows).await;
+        self.keep_missing(&mut rows, since_ms).await;
         tokio::join!(
-            self.restore(plan, rows.clicks, since_ms),
-            self.restore(plan, rows.postbacks, since_ms),
-            self.restore(plan, rows.conversions, since_ms),
-            self.restore(plan, rows.commands, since_ms),
-            self.restore(plan, rows.redecisions, since_ms),
-            self.restore(plan, rows.refused, since_ms),
-            self.restore(plan, rows.dead_letters, since_ms),
-            self.restore(plan, rows.deliveries, since_ms),
+            self.restore(plan, rows.clicks),
+            self.restore(plan, rows.postbacks),
+            self.restore(plan, rows.conversions),
+            self.restore(plan, rows.commands),
+            self.restore(plan, rows.redecisions),
+            self.restore(plan, rows.refused),
+            self.restore(plan, rows.dead_letters),
+            self.restore(plan, rows.deliveries),
         );
     }
 
-    /// Inserts what is not there, under a token that was never used. What is refused is a dead
-    /// letter already.
-    async fn restore<M: RowRecord>(&self, plan: &Plan, rows: Vec<Placed<M>>, since_ms: i64) {
+    async fn keep_missing(&self, rows: &mut Rows, since_ms: i64) {
+        let client = self.tables.client();
+        tokio::join!(
+            keep_missing(client, &mut rows.clicks, since_ms),
+            keep_missing(client, &mut rows.postbacks, since_ms),
+            keep_missing(client, &mut rows.conversions, since_ms),
+            keep_missing(client, &mut rows.commands, since_ms),
+            keep_missing(client, &mut rows.redecisions, since_ms),
+            keep_missing(client, &mut rows.refused, since_ms),
+            keep_missing(client, &mut rows.dead_letters, since_ms),
+            keep_missing(client, &mut rows.deliveries, since_ms),
+        );
+    }
+
+    /// Inserts what is not there although ClickHouse took it, under a token that was never used.
+    /// What is refused is a dead letter already.
+    async fn restore<M: RowRecord>(&self, plan: &Plan, rows: Vec<Placed<M>>) {
         if rows.is_empty() {
             return;
         }
-        let missing = missing(self.tables.client(), &rows, since_ms).await;
-        if missing.is_empty() {
-            return;
-        }
-        let (table, count) = (M::TABLE, missing.len());
+        let (table, count) = (M::TABLE, rows.len());
         tracing::warn!(
             plan = plan.id,
             table,
             count,
             "ClickHouse lost rows it had taken; they go again"
         );
-        let mut index = 0;
-        let mut rows = rows;
-        rows.retain(|_| {
-            index += 1;
-            missing.binary_search(&(index - 1)).is_ok()
-        });
         let token = format!("{}:again:{}", plan.token(table), uuid::Uuid::now_v7().simple());
         insert(&self.tables, &token, &rows).await;
         metrics::counter!("gokart_sink_rows_restored_total", "table" => table)

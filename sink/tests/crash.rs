@@ -1,9 +1,8 @@
 //! The promise at the level of plans, without I/O: whatever happens between which steps, every
-//! record's row is there, once as readers see it; and once physically, as long as a plan's
-//! partitions stay together.
+//! record's row is there, physically once, also when partitions move in the middle of a plan.
 //!
 //! The model of ClickHouse keeps what the sink relies on: an insert with a known token changes
-//! nothing. The model of the log keeps positions with their notes.
+//! nothing, and what was inserted is found. The model of the log keeps positions with their notes.
 
 use eventlog::Position;
 use proptest::prelude::*;
@@ -23,33 +22,52 @@ type Row = (&'static str, Source, u64);
 
 #[derive(Default)]
 struct ClickHouse {
-    tokens: BTreeMap<String, Vec<Row>>,
+    tokens: BTreeSet<String>,
     rows: Vec<Row>,
 }
 
 impl ClickHouse {
     fn insert(&mut self, table: &'static str, plan: &Plan) {
-        let records = plan.ranges.iter().flat_map(|(source, range)| {
-            (range.from..range.end).map(move |offset| (table, *source, offset))
-        });
-        let rows: Vec<Row> = records.collect();
-        match self.tokens.get(&plan.token(table)) {
-            // The heart of it: a token never stands for two different sets of rows.
-            Some(before) => assert_eq!(*before, rows, "{}", plan.token(table)),
-            None => {
-                self.rows.extend(&rows);
-                self.tokens.insert(plan.token(table), rows);
-            }
+        self.insert_under(plan.token(table), rows_of(table, plan));
+    }
+
+    /// A plan that somebody may have begun: what is there is left out.
+    fn insert_again(&mut self, table: &'static str, plan: &Plan) {
+        let is_missing = |row: &Row| !self.rows.contains(row);
+        let missing: Vec<Row> = rows_of(table, plan).into_iter().filter(is_missing).collect();
+        if !missing.is_empty() {
+            self.insert_under(plan.token(table), missing);
         }
     }
 
-    fn check_complete(&self) {
-        let seen: BTreeSet<Row> = self.rows.iter().copied().collect();
+    fn insert_under(&mut self, token: String, rows: Vec<Row>) {
+        // The heart of it: a token that is known never comes with rows that are not in.
+        if self.tokens.contains(&token) {
+            assert!(rows.iter().all(|row| self.rows.contains(row)), "{token} is lost on {rows:?}");
+        } else {
+            self.rows.extend(&rows);
+            self.tokens.insert(token);
+        }
+    }
+
+    /// Every row is there, and once.
+    fn check(&self) {
+        let mut seen = self.rows.clone();
+        seen.sort_unstable();
         let all = TABLES.iter().flat_map(|table| {
             SOURCES.iter().flat_map(|source| (0..RECORDS).map(|offset| (*table, *source, offset)))
         });
-        assert_eq!(seen, all.collect::<BTreeSet<Row>>());
+        let mut all: Vec<Row> = all.collect();
+        all.sort_unstable();
+        assert_eq!(seen, all);
     }
+}
+
+fn rows_of(table: &'static str, plan: &Plan) -> Vec<Row> {
+    let records = plan.ranges.iter().flat_map(|(source, range)| {
+        (range.from..range.end).map(move |offset| (table, *source, offset))
+    });
+    records.collect()
 }
 
 struct World {
@@ -83,7 +101,7 @@ impl World {
         };
         let recovery = recover(owned.iter().map(|source| &self.positions[source])).unwrap();
         for plan in &recovery.plans {
-            if !self.insert_and_commit(plan, &mut alive) {
+            if !self.insert_and_commit(plan, ClickHouse::insert_again, &mut alive) {
                 return;
             }
         }
@@ -101,7 +119,7 @@ impl World {
             if let Due::Now(_) = planner.due(0) {
                 let plan = self.close(&mut planner);
                 self.commit(plan.written_down());
-                if !alive() || !self.insert_and_commit(&plan, &mut alive) {
+                if !alive() || !self.insert_and_commit(&plan, ClickHouse::insert, &mut alive) {
                     return;
                 }
             }
@@ -110,7 +128,7 @@ impl World {
             let plan = self.close(&mut planner);
             self.commit(plan.written_down());
             if alive() {
-                self.insert_and_commit(&plan, &mut alive);
+                self.insert_and_commit(&plan, ClickHouse::insert, &mut alive);
             }
         }
     }
@@ -120,9 +138,14 @@ impl World {
         planner.close(self.plans.to_string())
     }
 
-    fn insert_and_commit(&mut self, plan: &Plan, alive: &mut impl FnMut() -> bool) -> bool {
+    fn insert_and_commit(
+        &mut self,
+        plan: &Plan,
+        insert: fn(&mut ClickHouse, &'static str, &Plan),
+        alive: &mut impl FnMut() -> bool,
+    ) -> bool {
         for table in TABLES {
-            self.clickhouse.insert(table, plan);
+            insert(&mut self.clickhouse, table, plan);
             if !alive() {
                 return false;
             }
@@ -135,7 +158,7 @@ impl World {
     fn finish(&mut self) {
         let reads: Vec<(usize, u64)> = (0..SOURCES.len()).map(|index| (index, RECORDS)).collect();
         self.live(&SOURCES, &reads, usize::MAX);
-        self.clickhouse.check_complete();
+        self.clickhouse.check();
     }
 }
 
@@ -144,7 +167,7 @@ fn reads() -> impl Strategy<Value = Vec<(usize, u64)>> {
 }
 
 proptest! {
-    /// One owner, as on the local log: exactly once, physically.
+    /// One owner, as on the local log.
     #[test]
     fn one_owner_inserts_every_row_once(
         lives in prop::collection::vec((reads(), 1..20usize), 1..12),
@@ -154,14 +177,11 @@ proptest! {
             world.live(&SOURCES, reads, *steps);
         }
         world.finish();
-        let expected = TABLES.len() * SOURCES.len() * RECORDS as usize;
-        prop_assert_eq!(world.clickhouse.rows.len(), expected);
     }
 
-    /// Partitions that move in the middle of a plan: nothing is missing, and no token ever stands
-    /// for two sets of rows; what is there twice has the same identity, so views show it once.
+    /// Partitions that move in the middle of a plan.
     #[test]
-    fn moving_partitions_lose_nothing(
+    fn moving_partitions_lose_and_repeat_nothing(
         lives in prop::collection::vec((reads(), 1..20usize, 1..(1 << SOURCES.len())), 1..12),
     ) {
         let mut world = World::new();
