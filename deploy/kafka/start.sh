@@ -6,7 +6,7 @@
 # A single node. Prints `kafka://127.0.0.1:PORT` on standard output once the broker takes requests,
 # then runs until SIGTERM, SIGINT or the end of the process that started it, and leaves nothing behind.
 #
-#   deploy/kafka/start.sh --node N --of HOST:PORT:CONTROLLER_PORT,… --data DIR
+#   deploy/kafka/start.sh --node N --of HOST:PORT:CONTROLLER_PORT,… --data DIR [--as-shipped]
 #
 # The Nth node of a cluster, counted from 1, which keeps its data in DIR. This process becomes the
 # broker: kill it and start it again as you like. It ends with the process that started it.

@@ -115,9 +115,7 @@ impl<'a> Overlay<'a> {
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| key.first() == Some(&lane.first))
-            && !lane.changed.contains(key)
-        {
+        if let Some(lane) = self.scanned(key).filter(|lane| !lane.changed.contains(key)) {
             lane.changed.insert(key.to_vec());
         }
         // Counters and clicks change many times.
@@ -131,10 +129,15 @@ impl<'a> Overlay<'a> {
     }
 
     pub fn delete(&mut self, key: &[u8]) {
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| key.first() == Some(&lane.first)) {
+        if let Some(lane) = self.scanned(key) {
             lane.changed.remove(key);
         }
         self.changes.insert(key.to_vec(), None);
+    }
+
+    /// The lane of a key, if ranges of it were asked for.
+    fn scanned(&mut self, key: &[u8]) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| key.first() == Some(&lane.first))
     }
 
     /// Fills `key` and `value` with the first entry of `from <= key < end`; false when there is

@@ -6,6 +6,7 @@ use crate::results::{Line, Series};
 use crate::work::Piece;
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use std::process::Command;
 
 /// Times that a piece is done in the shorter and in the longer run.
@@ -17,10 +18,10 @@ pub fn measure(context: &Context) -> Result<Vec<Line>> {
     let (few, many) = (FEW, context.sized(MANY).max(FEW + 500));
     let mut lines = Vec::new();
     for piece in Piece::ALL {
-        let value = piece.to_possible_value().context("a piece without a name")?;
-        let mut each = of_one(piece, few, many)?;
+        let value = named(piece)?;
+        let mut each = of_one(value.get_name(), few, many)?;
         if let Some(overhead) = piece.overhead() {
-            each -= of_one(overhead, few, many)?;
+            each -= of_one(named(overhead)?.get_name(), few, many)?;
         }
         lines.push(Line {
             what: value.get_name().to_owned(),
@@ -35,11 +36,14 @@ pub fn measure(context: &Context) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
+/// A piece as the command line has it.
+fn named(piece: Piece) -> Result<PossibleValue> {
+    piece.to_possible_value().context("a piece without a name")
+}
+
 /// Instructions of a piece for one postback.
-fn of_one(piece: Piece, few: u64, many: u64) -> Result<f64> {
-    let value = piece.to_possible_value().context("a piece without a name")?;
-    let name = value.get_name();
-    Ok((counted(name, many)? - counted(name, few)?) as f64 / (many - few) as f64)
+fn of_one(piece: &str, few: u64, many: u64) -> Result<f64> {
+    Ok((counted(piece, many)? - counted(piece, few)?) as f64 / (many - few) as f64)
 }
 
 /// Instructions of this binary doing a piece so many times.

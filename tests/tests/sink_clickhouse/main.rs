@@ -417,8 +417,9 @@ async fn a_part_of_a_plan_repeats_nothing(server: &Server) -> Result<()> {
         let clicks: Vec<_> = numbers.map(|n| click(n, "pet-the-dogs")).collect();
         let records: Vec<_> = clicks.iter().map(codec::encode).collect();
         append(&log, Topic::Clicks, partition, &records).await?;
-        rows.extend(clicks.into_iter().zip(0..).map(|(message, offset)| {
-            Placed { place: Place { source: (Topic::Clicks, partition), offset }, message }
+        rows.extend(clicks.into_iter().zip(0..).map(|(message, offset)| Placed {
+            place: Place { source: (Topic::Clicks, partition), offset },
+            message,
         }));
     }
     let range = OffsetRange { from: 0, end: RECORDS };

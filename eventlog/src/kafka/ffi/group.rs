@@ -115,11 +115,8 @@ pub unsafe fn commit_offsets(
     unsafe {
         let queue = c::rd_kafka_queue_new(consumer);
         let asked = c::rd_kafka_commit_queue(consumer, offsets.ptr(), queue, None, ptr::null_mut());
-        let committed = if asked == no_error {
-            wait(queue, timeout)
-        } else {
-            Committed::Failed(asked)
-        };
+        let committed =
+            if asked == no_error { wait(queue, timeout) } else { Committed::Failed(asked) };
         c::rd_kafka_queue_destroy(queue);
         committed
     }
