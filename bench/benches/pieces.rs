@@ -12,10 +12,10 @@ fn main() {
 fn postbacks(bencher: divan::Bencher<'_, '_>, piece: Piece) {
     let mut work = Work::new(piece).expect("the benchmarks' offers are good");
     let prepared = work.prepare().expect("the benchmarks' clicks are good");
-    let each = work.run(prepared).expect("it was done before");
+    let each = work.run(&prepared).expect("it was done before");
     let work = std::cell::RefCell::new(work);
     bencher
         .counter(ItemsCount::new(each))
         .with_inputs(|| work.borrow_mut().prepare().expect("it was done before"))
-        .bench_local_values(|prepared| work.borrow_mut().run(prepared));
+        .bench_local_values(|prepared| work.borrow_mut().run(&prepared));
 }

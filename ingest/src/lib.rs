@@ -26,7 +26,10 @@ mod skew;
 mod submit;
 mod world;
 
-// For the fuzz targets, which feed these what strangers send. No service uses them from outside.
+// For the fuzz targets, which feed these what strangers send, and the benchmarks of single pieces.
+// No service uses them from outside.
+#[doc(hidden)]
+pub use credentials::{Checked, CredentialTable, KnownAdvertiser, Presented};
 #[doc(hidden)]
 pub use parameters::Parameters;
 #[doc(hidden)]

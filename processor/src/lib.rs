@@ -6,7 +6,9 @@
 mod config;
 mod error;
 mod outputs;
-mod overlay;
+// For the benchmarks of single pieces.
+#[doc(hidden)]
+pub mod overlay;
 mod partition_clock;
 pub mod pipeline;
 pub mod rekey;

@@ -4,26 +4,31 @@ use eventlog::{PartitionState, ReadError};
 
 /// Why the state could not be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StateError {
+pub enum StateError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
     Damaged(#[from] rules::Damaged),
 }
 
-pub(crate) struct Overlay<'a>(eventlog::overlay::Overlay<'a>);
+/// The changes over what is committed.
+pub struct Overlay<'a>(eventlog::overlay::Overlay<'a>);
 
 impl<'a> Overlay<'a> {
-    pub(crate) fn new(committed: &'a dyn PartitionState) -> Self {
+    #[must_use]
+    pub fn new(committed: &'a dyn PartitionState) -> Self {
         Self(eventlog::overlay::Overlay::with_ascending(committed, &rules::ASCENDING))
     }
 
     /// How many keys have changed.
-    pub(crate) fn changes(&self) -> usize {
+    #[must_use]
+    pub fn changes(&self) -> usize {
         self.0.changes()
     }
 
-    pub(crate) fn into_changes(self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    /// What has changed, by key.
+    #[must_use]
+    pub fn into_changes(self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         self.0.into_changes()
     }
 }
