@@ -1,5 +1,5 @@
 //! One flush: write the plan down, insert, commit. At every point a crash leaves either nothing or
-//! a plan that the next owner carries out again with the same rows and the same token.
+//! a plan that the next owner finds and brings to its end ([`crate::bring`]).
 
 use crate::decode::{Chunk, Rows};
 use crate::error::Error;
@@ -78,7 +78,7 @@ impl Flusher {
             }
             let mut rows = in_log_order(chunks);
             self.store.anonymise(&mut rows).await;
-            self.store.put_again(plan, rows).await;
+            self.store.put_again(plan, &rows).await;
             Ok(())
         };
         if let Interruption::Yes(how) = self.guard(membership, plan, work).await? {
@@ -186,7 +186,8 @@ mod tests {
         let client = insert_client(&ClickHouseConfig::new("http://127.0.0.1:1"));
         let (eraser, erased) = (Eraser::new(&client, None), Erased::default());
         let tables = Tables::new(client);
-        let store = Store { tables, eraser, erased, log, clock: Clock::manual(0) };
+        let clock = Clock::manual(0);
+        let store = Store { tables, is_cluster: false, eraser, erased, log, clock };
         let shutdown = Shutdown::new();
         shutdown.trigger();
         let flusher = Flusher { store, shutdown, drain_timeout: Duration::ZERO };

@@ -6,6 +6,7 @@ use crate::columns::{Block, Tables};
 use crate::decode::{Place, Placed};
 use crate::meaning::{Meaning, meaning};
 use crate::rows::Record;
+use std::borrow::Borrow;
 use std::time::Duration;
 
 /// For a part of the rows to leave.
@@ -26,18 +27,65 @@ pub struct Refused {
     pub problem: String,
 }
 
+/// What an insert came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inserted {
+    /// In the order of the rows.
+    pub refused: Vec<Refused>,
+    /// No attempt failed. One that did may have left its token in ClickHouse and not its rows.
+    pub at_once: bool,
+}
+
 /// Inserts rows under a token. Comes back when all are in except those returned, however long
 /// ClickHouse is away or set up wrongly; dropping the future gives up, and the same call with the
 /// same token and rows may be made again at any time.
-pub async fn insert<M: Record>(tables: &Tables, token: &str, rows: &[Placed<M>]) -> Vec<Refused> {
+pub async fn insert<M: Record, R: Borrow<Placed<M>>>(
+    tables: &Tables,
+    token: &str,
+    rows: &[R],
+) -> Inserted {
+    insert_until(tables, token, rows, Unclear::IsWaitedOut).await.unwrap_or_default()
+}
+
+/// The same of rows whose neighbours are in already. `None` when ClickHouse takes none of them and
+/// it is not clear why: only together with rows that it takes can it be seen whether it is them.
+pub async fn insert_some<M: Record, R: Borrow<Placed<M>>>(
+    tables: &Tables,
+    token: &str,
+    rows: &[R],
+) -> Option<Inserted> {
+    insert_until(tables, token, rows, Unclear::IsTold).await
+}
+
+impl Default for Inserted {
+    fn default() -> Self {
+        Self { refused: Vec::new(), at_once: true }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unclear {
+    IsWaitedOut,
+    IsTold,
+}
+
+async fn insert_until<M: Record, R: Borrow<Placed<M>>>(
+    tables: &Tables,
+    token: &str,
+    rows: &[R],
+    unclear: Unclear,
+) -> Option<Inserted> {
     if rows.is_empty() {
-        return Vec::new();
+        return Some(Inserted::default());
     }
     let mut backoff = Backoff::slow();
-    let refused = loop {
+    let mut tries = 0;
+    let mut inserted = loop {
+        tries += 1;
         match sift(tables, token, rows).await {
-            Ok(refused) => break refused,
-            Err(Blocked(problem)) => {
+            Ok(inserted) => break inserted,
+            Err(Blocked { is_unclear: true, .. }) if unclear == Unclear::IsTold => return None,
+            Err(Blocked { problem, .. }) => {
                 blocked(M::TABLE, true);
                 metrics::counter!("gokart_sink_retries_total", "what" => "setup").increment(1);
                 let (table, rows) = (M::TABLE, rows.len());
@@ -54,26 +102,32 @@ pub async fn insert<M: Record>(tables: &Tables, token: &str, rows: &[Placed<M>])
             }
         }
     };
+    inserted.at_once &= tries == 1;
     blocked(M::TABLE, false);
     metrics::counter!("gokart_sink_rows_total", "table" => M::TABLE)
-        .increment((rows.len() - refused.len()) as u64);
-    refused
+        .increment((rows.len() - inserted.refused.len()) as u64);
+    Some(inserted)
 }
 
-fn blocked(table: &'static str, is: bool) {
+/// Whether the rows of a table wait for somebody to mend something.
+pub(crate) fn blocked(table: &'static str, is: bool) {
     metrics::gauge!("gokart_sink_blocked", "table" => table).set(f64::from(u8::from(is)));
 }
 
 /// Nothing of this kind is taken now: not the rows' fault, and not over soon.
-struct Blocked(String);
+struct Blocked {
+    problem: String,
+    /// Not known to be anything else.
+    is_unclear: bool,
+}
 
 /// One way through the rows, cut down to those that ClickHouse does not take.
-async fn sift<M: Record>(
+async fn sift<M: Record, R: Borrow<Placed<M>>>(
     tables: &Tables,
     token: &str,
-    rows: &[Placed<M>],
-) -> Result<Vec<Refused>, Blocked> {
-    let mut refused = Vec::new();
+    rows: &[R],
+) -> Result<Inserted, Blocked> {
+    let mut inserted = Inserted::default();
     // Parts still to be inserted, the next one last.
     let mut parts = vec![(0, rows.len())];
     let mut any_taken = false;
@@ -81,8 +135,9 @@ async fn sift<M: Record>(
     while let Some((from, end)) = parts.pop() {
         let token = part_token(token, from, end, rows.len());
         let problem = match insert_part(tables, &token, &rows[from..end]).await? {
-            Taken::All => {
+            Taken::All { at_once } => {
                 any_taken = true;
+                inserted.at_once &= at_once;
                 continue;
             }
             Taken::Nothing { problem, is_unclear } => {
@@ -98,17 +153,18 @@ async fn sift<M: Record>(
             parts.push((from, middle));
             continue;
         }
-        if refused.len() == REFUSED_ROWS_MAX {
-            return Err(Blocked(format!(
+        if inserted.refused.len() == REFUSED_ROWS_MAX {
+            let problem = format!(
                 "more than {REFUSED_ROWS_MAX} rows of one insert are refused, so it is not the rows: {problem}"
-            )));
+            );
+            return Err(Blocked { problem, is_unclear: false });
         }
-        refused.push(Refused { place: rows[from].place, problem });
+        inserted.refused.push(Refused { place: rows[from].borrow().place, problem });
     }
     match unclear {
         // Its neighbours being taken is what shows that it is the row.
-        Some(problem) if !any_taken => Err(Blocked(problem)),
-        _ => Ok(refused),
+        Some(problem) if !any_taken => Err(Blocked { problem, is_unclear: true }),
+        _ => Ok(inserted),
     }
 }
 
@@ -118,7 +174,9 @@ fn part_token(token: &str, from: usize, end: usize, rows: usize) -> String {
 }
 
 enum Taken {
-    All,
+    All {
+        at_once: bool,
+    },
     /// A value among them is not acceptable, so none is in.
     Nothing {
         problem: String,
@@ -127,18 +185,22 @@ enum Taken {
     },
 }
 
-async fn insert_part<M: Record>(
+async fn insert_part<M: Record, R: Borrow<Placed<M>>>(
     tables: &Tables,
     token: &str,
-    rows: &[Placed<M>],
+    rows: &[R],
 ) -> Result<Taken, Blocked> {
     let mut backoff = Backoff::default();
     let mut unclear = 0;
+    let mut at_once = true;
     loop {
-        let Err(error) = attempt(tables, token, rows).await else { return Ok(Taken::All) };
+        let Err(error) = attempt(tables, token, rows).await else {
+            return Ok(Taken::All { at_once });
+        };
+        at_once = false;
         let problem = match meaning(&error) {
             Meaning::Rows(problem) => return Ok(Taken::Nothing { problem, is_unclear: false }),
-            Meaning::Setup(problem) => return Err(Blocked(problem)),
+            Meaning::Setup(problem) => return Err(Blocked { problem, is_unclear: false }),
             Meaning::Unclear(problem) => {
                 unclear += 1;
                 if unclear == UNCLEAR_TRIES {
@@ -155,16 +217,16 @@ async fn insert_part<M: Record>(
     }
 }
 
-async fn attempt<M: Record>(
+async fn attempt<M: Record, R: Borrow<Placed<M>>>(
     tables: &Tables,
     token: &str,
-    rows: &[Placed<M>],
+    rows: &[R],
 ) -> Result<(), clickhouse::error::Error> {
     let layout = tables.layout::<M>().await?;
     let mut block = Block::new(&layout, rows.len());
     for some in rows.chunks(ROWS_AT_ONCE) {
         for row in some {
-            block.push(&row.message.row())?;
+            block.push(&row.borrow().message.row())?;
         }
         tokio::task::yield_now().await;
     }

@@ -7,11 +7,17 @@
 use crate::backoff::Backoff;
 use crate::client::problem;
 use crate::decode::Placed;
+use crate::insert::blocked;
+use crate::meaning::{Meaning, meaning};
 use crate::rows::Record;
 use clickhouse::Client;
 use clickhouse::error::Error as ClientError;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::time::Duration;
+
+/// For one table to be looked through.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A table in which a row of kind `M` must be found.
 pub struct Kept<M> {
@@ -19,6 +25,10 @@ pub struct Kept<M> {
     /// The identity as text, the same from a message and in SQL.
     pub identity: fn(&M) -> String,
     pub identity_sql: &'static str,
+    /// A time of the row, in Unix milliseconds, and its column: the tables are cut into months and
+    /// sorted by days of it, so that not all of them has to be read.
+    pub time: fn(&M) -> i64,
+    pub time_sql: &'static str,
     /// A row of this rank or a higher one is enough: the table may keep only the highest.
     pub rank: fn(&M) -> u32,
     pub rank_sql: &'static str,
@@ -26,58 +36,76 @@ pub struct Kept<M> {
 
 /// Leaves those rows that are not in every table where they must be, having been inserted at
 /// `since_ms` (Unix milliseconds, of ClickHouse's clock) or later. Asks until it is answered.
-pub async fn keep_missing<M: Record>(client: &Client, rows: &mut Vec<Placed<M>>, since_ms: i64) {
-    if rows.is_empty() {
-        return;
-    }
-    let missing = missing(client, rows, since_ms).await;
-    let mut index = 0;
-    rows.retain(|_| {
-        index += 1;
-        missing.binary_search(&(index - 1)).is_ok()
-    });
-}
-
-/// Their indexes, ascending.
-async fn missing<M: Record>(client: &Client, rows: &[Placed<M>], since_ms: i64) -> Vec<usize> {
-    let mut all = Vec::new();
+pub async fn keep_missing<M: Record>(client: &Client, rows: &mut Vec<&Placed<M>>, since_ms: i64) {
+    let mut is_missing = vec![false; rows.len()];
     for kept in M::KEPT {
-        let mut backoff = Backoff::default();
-        loop {
-            match missing_from(client, kept, rows, since_ms).await {
-                Ok(indexes) => {
-                    all.extend(indexes);
-                    break;
-                }
-                Err(error) => {
-                    metrics::counter!("gokart_sink_retries_total", "what" => "look").increment(1);
-                    let (table, problem) = (kept.table, problem(&error));
-                    tracing::warn!(table, problem, "ClickHouse cannot be asked; trying again");
-                    backoff.wait().await;
-                }
-            }
+        for index in ask(client, kept, rows, since_ms).await {
+            is_missing[index] = true;
         }
     }
-    all.sort_unstable();
-    all.dedup();
-    all
+    let mut is_missing = is_missing.into_iter();
+    rows.retain(|_| is_missing.next().unwrap_or_default());
+}
+
+/// Those that are not in one of the tables, by their indexes.
+async fn ask<M: Record>(
+    client: &Client,
+    kept: &Kept<M>,
+    rows: &[&Placed<M>],
+    since_ms: i64,
+) -> Vec<usize> {
+    let (mut soon, mut slow) = (Backoff::default(), Backoff::slow());
+    let mut is_blocked = false;
+    loop {
+        let asked = missing_from(client, kept, rows, since_ms);
+        let asked = tokio::time::timeout(LOOK_TIMEOUT, asked).await;
+        let error = match asked.unwrap_or(Err(ClientError::TimedOut)) {
+            Ok(indexes) => {
+                if is_blocked {
+                    blocked(kept.table, false);
+                }
+                return indexes;
+            }
+            Err(error) => error,
+        };
+        metrics::counter!("gokart_sink_retries_total", "what" => "look").increment(1);
+        let (table, problem) = (kept.table, problem(&error));
+        if matches!(meaning(&error), Meaning::Setup(_)) {
+            is_blocked = true;
+            blocked(kept.table, true);
+            tracing::error!(
+                table,
+                problem,
+                "ClickHouse does not let its rows be read; mend it (tables: `gokart migrate`, \
+                 access: --clickhouse-user and its token)"
+            );
+            slow.wait().await;
+        } else {
+            tracing::warn!(table, problem, "ClickHouse cannot be asked; trying again");
+            soon.wait().await;
+        }
+    }
 }
 
 async fn missing_from<M: Record>(
     client: &Client,
     kept: &Kept<M>,
-    rows: &[Placed<M>],
+    rows: &[&Placed<M>],
     since_ms: i64,
 ) -> Result<Vec<usize>, ClientError> {
-    let key =
-        |row: &Placed<M>| (short_hash(&(kept.identity)(&row.message)), (kept.rank)(&row.message));
-    let keys: Vec<(u64, u32)> = rows.iter().map(key).collect();
+    let messages = || rows.iter().map(|row| &row.message);
+    let times = || messages().map(kept.time);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(Vec::new()) };
+    let key = |it: &M| (short_hash(&(kept.identity)(it)), (kept.rank)(it));
+    let keys: Vec<(u64, u32)> = messages().map(key).collect();
     // The highest rank that was found of each that is looked for.
     let mut found: HashMap<u64, Option<u32>> = keys.iter().map(|(hash, _)| (*hash, None)).collect();
-    let Kept { table, identity_sql, rank_sql, .. } = kept;
+    let Kept { table, identity_sql, time_sql, rank_sql, .. } = kept;
     let query = format!(
         "SELECT reinterpretAsUInt64(substring(SHA256({identity_sql}), 1, 8)), toUInt32({rank_sql}) \
-         FROM {table} WHERE inserted_at >= fromUnixTimestamp64Milli({since_ms}, 'UTC')"
+         FROM {table} WHERE inserted_at >= fromUnixTimestamp64Milli({since_ms}, 'UTC') \
+         AND {time_sql} >= fromUnixTimestamp64Milli({first}, 'UTC') \
+         AND {time_sql} <= fromUnixTimestamp64Milli({last}, 'UTC')"
     );
     let mut cursor = client.query_raw(&query).fetch::<(u64, u32)>()?;
     while let Some((hash, rank)) = cursor.next().await? {

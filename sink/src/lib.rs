@@ -2,15 +2,16 @@
 //!
 //! What happens to a record, in the order of the files: [`readers`] read every owned partition and
 //! [`decode`] makes rows of the records; [`plan`] decides which ranges go together and when;
-//! [`flush`] writes the plan down, has [`store`] and [`insert`] put the rows ([`rows`], sent as
-//! [`columns`]) into their tables under the plan's token, and commits the offsets; after a crash [`recovery`] finds the
-//! plan, the same rows go again with the same token, and [`kept`] looks whether they are there. The
+//! [`flush`] writes the plan down, has [`store`] bring the rows ([`rows`], sent as [`columns`]) into their
+//! tables under the plan's token ([`insert`]), and commits the offsets; after a crash [`recovery`] finds the
+//! plan, and [`bring`] looks ([`kept`]) for what is not there and brings it. The
 //! tables come from [`migrate`]. A request for erasure is carried out by [`erase`], and [`erased`] keeps
 //! what it was about from coming back. [`ask`] is
 //! for tools beside the sink.
 
 pub mod ask;
 pub mod backoff;
+pub mod bring;
 pub mod client;
 pub mod columns;
 pub mod config;

@@ -2,8 +2,8 @@
 //! plans come out.
 //!
 //! A plan is written down beside the committed offsets before its rows are inserted, and its
-//! token goes with every insert. After a crash the same plan is read back ([`crate::recovery`]),
-//! so the same rows go again with the same token and ClickHouse drops what it has already.
+//! token goes with the insert. After a crash the same plan is read back ([`crate::recovery`]), and
+//! what is not there of it is brought ([`crate::bring`]).
 
 use crate::config::FlushLimits;
 use eventlog::{Offset, Position};
@@ -213,7 +213,7 @@ mod tests {
     fn an_id_tells_its_time() {
         let plan = |id: &str| Plan { id: id.to_owned(), ranges: BTreeMap::new() }.made_at_ms();
         assert_eq!(plan("0199a3b5c1e07abc8def0123456789ab"), 0x0199_a3b5_c1e0);
-        assert_eq!(plan("0199a3b5c1e07abc8def0123456789ab/clicks/3"), 0x0199_a3b5_c1e0);
+        assert_eq!(plan("0199a3b5c1e07abc8def0123456789ab/ff070c168c988bb1"), 0x0199_a3b5_c1e0);
         assert_eq!(plan("p"), 0);
     }
 

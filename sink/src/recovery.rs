@@ -1,12 +1,11 @@
 //! What a member that has just been given partitions must do first: the plans that somebody, most
 //! often itself before a crash, wrote down and did not commit.
 //!
-//! A plan of which this member has every partition is carried out exactly as it was: same rows,
-//! same token, so ClickHouse drops what it has. A plan of which it got only some partitions (a
-//! rebalance of a cluster, in the middle of a flush) cannot be repeated as a whole, so what it got
+//! A plan of which this member has every partition is carried out under its own token, so that
+//! ClickHouse drops what is still on its way from before. A plan of which it got only some partitions
+//! (a rebalance of a cluster, in the middle of a flush) cannot be repeated as a whole, so what it got
 //! becomes a plan of its own, with a token of its own that is the same for whoever tries again with
-//! the same partitions; that the whole plan may have brought these rows in already is looked for
-//! first ([`crate::store::Store::put_again`]).
+//! the same partitions. Either way what is there already is looked for first ([`crate::bring`]).
 
 use crate::error::Error;
 use crate::kept::short_hash;

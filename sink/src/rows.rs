@@ -82,6 +82,8 @@ impl Record for Click {
         table: "clicks",
         identity: |it| it.click_id.clone(),
         identity_sql: "click_id",
+        time: |it| it.clicked_at.0,
+        time_sql: "clicked_at",
         rank: |_| 0,
         rank_sql: "0",
     }];
@@ -146,6 +148,8 @@ impl Record for PostbackOutcome {
         table: "postbacks",
         identity: |it| it.postback_id.0.to_string(),
         identity_sql: "toString(postback_id)",
+        time: |it| it.received_at.0,
+        time_sql: "received_at",
         rank: |_| 0,
         rank_sql: "0",
     }];
@@ -231,6 +235,8 @@ impl Record for Conversion {
             table: "conversions",
             identity: |it| format!("{}/{}", it.conversion_id.as_str(), it.revision),
             identity_sql: "concat(conversion_id, '/', toString(revision))",
+            time: |it| it.received_at.0,
+            time_sql: "received_at",
             rank: |_| 0,
             rank_sql: "0",
         },
@@ -238,6 +244,8 @@ impl Record for Conversion {
             table: "conversions_latest",
             identity: |it| it.conversion_id.as_str().to_owned(),
             identity_sql: "conversion_id",
+            time: |it| it.received_at.0,
+            time_sql: "received_at",
             rank: |it| it.revision,
             rank_sql: "revision",
         },
@@ -312,6 +320,8 @@ impl Record for CommandOutcome {
         table: "commands",
         identity: |it| it.command_id.to_string(),
         identity_sql: "toString(command_id)",
+        time: |it| it.decided_at.0,
+        time_sql: "decided_at",
         rank: |_| 0,
         rank_sql: "0",
     }];
@@ -357,8 +367,10 @@ impl Record for Redecision {
     type Row = RedecisionRow<'static>;
     const KEPT: &'static [Kept<Self>] = &[Kept {
         table: "redecisions",
-        identity: |it| format!("{}/{}", it.outcome.postback_id.0, it.run_id),
-        identity_sql: "concat(toString(postback_id), '/', toString(run_id))",
+        identity: |it| format!("{}/{}/{}", it.outcome.postback_id.0, it.run_id, it.preview),
+        identity_sql: "concat(toString(postback_id), '/', toString(run_id), '/', toString(preview))",
+        time: |it| it.outcome.received_at.0,
+        time_sql: "received_at",
         rank: |_| 0,
         rank_sql: "0",
     }];
@@ -427,6 +439,8 @@ impl Record for Refusal {
         table: "refused",
         identity: |it| it.refusal_id.to_string(),
         identity_sql: "toString(refusal_id)",
+        time: |it| it.refused_at.0,
+        time_sql: "refused_at",
         rank: |_| 0,
         rank_sql: "0",
     }];
@@ -461,6 +475,8 @@ impl Record for DeadLetter {
         table: "dead_letters",
         identity: |it| format!("{}/{}/{}/{}", it.topic, it.partition, it.offset, it.value_hex),
         identity_sql: "concat(topic, '/', toString(partition), '/', toString(offset), '/', value_hex)",
+        time: |it| it.found_at.0,
+        time_sql: "found_at",
         rank: |_| 0,
         rank_sql: "0",
     }];
@@ -511,6 +527,8 @@ impl Record for DeliveryAttempt {
         table: "deliveries",
         identity: |it| format!("{}/{}", it.delivery_id, it.attempt),
         identity_sql: "concat(delivery_id, '/', toString(attempt))",
+        time: |it| it.created_at.0,
+        time_sql: "created_at",
         rank: |_| 0,
         rank_sql: "0",
     }];

@@ -62,7 +62,14 @@ pub async fn run(
         () = shutdown.wait() => return Ok(()),
     };
     let flusher = Flusher {
-        store: Store { tables: Tables::new(client), eraser, erased, log, clock },
+        store: Store {
+            tables: Tables::new(client),
+            is_cluster: config.clickhouse.cluster.is_some(),
+            eraser,
+            erased,
+            log,
+            clock,
+        },
         shutdown,
         drain_timeout: config.drain_timeout,
     };

@@ -1,37 +1,30 @@
 //! A plan's rows into all their tables, and what cannot go there into the topic `dead-letters`.
 
 use crate::backoff::Backoff;
+use crate::bring::{Before, bring};
 use crate::client::problem;
 use crate::columns::Tables;
-use crate::decode::{Place, Placed, Rows, dead_letter};
+use crate::decode::{Place, Rows, dead_letter};
 use crate::erase::Eraser;
 use crate::erased::{Erased, hex, unhex};
-use crate::insert::{Refused, insert};
-use crate::kept::keep_missing;
+use crate::insert::Refused;
 use crate::plan::Plan;
-use crate::rows::Record as RowRecord;
 use eventlog::{AppendError, EventLog, ReadError, ReadLimit, Record, StoredRecord};
-use schemas::decision::CommandOutcome;
-use schemas::{
-    Click, Conversion, DeadLetter, DeliveryAttempt, PostbackOutcome, Redecision, Refusal, Topic,
-    UnixMillis, codec,
-};
+use schemas::{DeadLetter, Topic, UnixMillis, codec};
 use service::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Dead letters of one append: each has up to 128 KiB of digits.
 const DEAD_LETTERS_PER_APPEND: usize = 5;
-/// How far ClickHouse's clock may be behind that of whoever made a plan. What was inserted since then
-/// is read when the plan is carried out again; were the clock further behind, rows that are there
-/// would come again, for the tables to collapse.
-const CLOCK_SKEW_MS: i64 = 5 * 60 * 1_000;
 /// For reading a refused record again; it was read a moment ago.
 const READ_AGAIN_WAIT: Duration = Duration::from_secs(1);
 
 /// Where rows end up.
 pub struct Store {
     pub tables: Tables,
+    /// Whether the tables are replicated.
+    pub is_cluster: bool,
     pub eraser: Eraser,
     pub erased: Erased,
     pub log: Arc<dyn EventLog>,
@@ -53,102 +46,41 @@ impl Store {
         self.erased.add(found.iter().filter_map(|hash| unhex(hash)));
     }
 
-    /// Comes back when every row is in its table or is a durable dead letter. May be repeated with
-    /// the same plan and rows, from the start, at any time.
+    /// Comes back when every row of a plan that was just made is in its table or is a durable dead
+    /// letter.
     pub async fn put(&self, plan: &Plan, rows: &Rows) {
+        self.bring(plan, Before::Nothing, rows).await;
+    }
+
+    /// The same for a plan that was found written down: somebody may have begun it. May be repeated
+    /// with the same plan and rows, from the start, at any time.
+    pub async fn put_again(&self, plan: &Plan, rows: &Rows) {
+        let before = if self.is_cluster { Before::AnythingOnCluster } else { Before::Anything };
+        self.bring(plan, before, rows).await;
+    }
+
+    async fn bring(&self, plan: &Plan, before: Before, rows: &Rows) {
         let tables = &self.tables;
-        let token = |table: &str| plan.token(table);
-        let (
-            clicks,
-            postbacks,
-            conversions,
-            commands,
-            redecisions,
-            refused,
-            dead_letters,
-            deliveries,
-        ) = (
-            token(Click::TABLE),
-            token(PostbackOutcome::TABLE),
-            token(Conversion::TABLE),
-            token(CommandOutcome::TABLE),
-            token(Redecision::TABLE),
-            token(Refusal::TABLE),
-            token(DeadLetter::TABLE),
-            token(DeliveryAttempt::TABLE),
+        let (a, b, c, d, e, f, g, h) = tokio::join!(
+            bring(tables, plan, before, &rows.clicks),
+            bring(tables, plan, before, &rows.postbacks),
+            bring(tables, plan, before, &rows.conversions),
+            bring(tables, plan, before, &rows.commands),
+            bring(tables, plan, before, &rows.redecisions),
+            bring(tables, plan, before, &rows.refused),
+            bring(tables, plan, before, &rows.dead_letters),
+            bring(tables, plan, before, &rows.deliveries),
         );
-        let refused = tokio::join!(
-            insert(tables, &clicks, &rows.clicks),
-            insert(tables, &postbacks, &rows.postbacks),
-            insert(tables, &conversions, &rows.conversions),
-            insert(tables, &commands, &rows.commands),
-            insert(tables, &redecisions, &rows.redecisions),
-            insert(tables, &refused, &rows.refused),
-            insert(tables, &dead_letters, &rows.dead_letters),
-            insert(tables, &deliveries, &rows.deliveries),
-        );
-        for erasure in &rows.erasures {
-            self.eraser.carry_out(erasure, &self.erased, &self.clock).await;
-        }
         for letters in rows.broken.chunks(DEAD_LETTERS_PER_APPEND) {
             self.bury("unreadable", letters).await;
         }
-        let (a, b, c, d, e, f, g, h) = refused;
         for refused in [a, b, c, d, e, f, g, h].into_iter().flatten() {
             self.bury_refused(refused).await;
         }
-    }
-
-    /// The same for a plan that somebody may have begun: leaves out what is there, and looks
-    /// afterwards whether what it brought is really there.
-    pub async fn put_again(&self, plan: &Plan, mut rows: Rows) {
-        let since_ms = plan.made_at_ms().saturating_sub(CLOCK_SKEW_MS);
-        self.keep_missing(&mut rows, since_ms).await;
-        self.put(plan, &rows).await;
-        self.keep_missing(&mut rows, since_ms).await;
-        tokio::join!(
-            self.restore(plan, rows.clicks),
-            self.restore(plan, rows.postbacks),
-            self.restore(plan, rows.conversions),
-            self.restore(plan, rows.commands),
-            self.restore(plan, rows.redecisions),
-            self.restore(plan, rows.refused),
-            self.restore(plan, rows.dead_letters),
-            self.restore(plan, rows.deliveries),
-        );
-    }
-
-    async fn keep_missing(&self, rows: &mut Rows, since_ms: i64) {
-        let client = self.tables.client();
-        tokio::join!(
-            keep_missing(client, &mut rows.clicks, since_ms),
-            keep_missing(client, &mut rows.postbacks, since_ms),
-            keep_missing(client, &mut rows.conversions, since_ms),
-            keep_missing(client, &mut rows.commands, since_ms),
-            keep_missing(client, &mut rows.redecisions, since_ms),
-            keep_missing(client, &mut rows.refused, since_ms),
-            keep_missing(client, &mut rows.dead_letters, since_ms),
-            keep_missing(client, &mut rows.deliveries, since_ms),
-        );
-    }
-
-    /// Inserts what is not there although ClickHouse took it, under a token that was never used.
-    /// What is refused is a dead letter already.
-    async fn restore<M: RowRecord>(&self, plan: &Plan, rows: Vec<Placed<M>>) {
-        if rows.is_empty() {
-            return;
+        // Last: what an erasure took away would be missed, and come again.
+        for erasure in &rows.erasures {
+            self.eraser.carry_out(erasure, &self.erased, &self.clock).await;
         }
-        let (table, count) = (M::TABLE, rows.len());
-        tracing::warn!(
-            plan = plan.id,
-            table,
-            count,
-            "ClickHouse lost rows it had taken; they go again"
-        );
-        let token = format!("{}:again:{}", plan.token(table), uuid::Uuid::now_v7().simple());
-        insert(&self.tables, &token, &rows).await;
-        metrics::counter!("gokart_sink_rows_restored_total", "table" => table)
-            .increment(rows.len() as u64);
     }
 
     /// A row that ClickHouse does not take becomes a dead letter. A dead letter that it does not

@@ -141,7 +141,7 @@ async fn rows_whose_token_outlived_them_come_again() -> Result<()> {
     member.commit(plan.written_down()).await?;
     world.start_warehouse().await?;
     let tables = Tables::new(insert_client(&world.clickhouse()?));
-    ensure!(sink::insert::insert(&tables, &plan.token("clicks"), &rows).await.is_empty());
+    ensure!(sink::insert::insert(&tables, &plan.token("clicks"), &rows).await.refused.is_empty());
     drop(member);
     drop(log);
     let parts = world.parts("clicks").await?;

@@ -77,8 +77,8 @@ impl<M: Record> Kind<M> {
                     let token = format!("{}-{side}-{run}-{number}", self.what);
                     match side {
                         0 => {
-                            let refused = ::sink::insert::insert(tables, &token, block).await;
-                            ensure!(refused.is_empty(), "rows were refused");
+                            let inserted = ::sink::insert::insert(tables, &token, block).await;
+                            ensure!(inserted.refused.is_empty(), "rows were refused");
                         }
                         1 => from_file::<M>(tables, &token, &files[number]).await?,
                         _ => as_rows(client, &token, block).await?,

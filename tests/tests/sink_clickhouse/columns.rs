@@ -69,7 +69,7 @@ async fn check<M: Record>(&(tables, client): &(&Tables, &Client), all: Vec<M>) -
     insert.end().await?;
     let place = Place { source: (Topic::Clicks, 0), offset: 0 };
     let all: Vec<Placed<M>> = all.into_iter().map(|message| Placed { place, message }).collect();
-    let refused = sink::insert::insert(tables, &token, &all).await;
+    let refused = sink::insert::insert(tables, &token, &all).await.refused;
     ensure!(refused.is_empty(), "{table}: {refused:?}");
     let layout = tables.layout::<M>().await?;
     let names: Vec<&str> = layout.columns().iter().map(|column| column.name).collect();

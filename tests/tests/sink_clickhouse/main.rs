@@ -2,6 +2,7 @@
 //!
 //! One test, because a process can hold one engine; every part has a database of its own.
 
+mod bring;
 mod columns;
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +17,6 @@ use sink::client::{insert_client, statement_client};
 use sink::columns::Tables;
 use sink::decode::{Place, Placed};
 use sink::meaning::{AWAY_CODES, ROW_CODES, SETUP_CODES};
-use sink::plan::{OffsetRange, Plan};
 use sink::{ClickHouseConfig, Error, SinkConfig, TableRetention, migrate};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,7 +58,9 @@ async fn all_parts(server: &Server, directory: &Path) -> Result<()> {
     the_cluster_form_is_what_the_engine_can_parse(server).await?;
     crashes_and_lost_answers_repeat_nothing(server, directory).await?;
     sinks_that_come_and_go_lose_nothing(server).await?;
-    a_part_of_a_plan_repeats_nothing(server).await?;
+    bring::a_part_of_a_plan_repeats_nothing(server).await?;
+    bring::a_token_without_its_rows_is_noticed(server).await?;
+    bring::a_refused_row_is_found_beside_those_that_are_there(server).await?;
     a_newer_record_stops_the_sink(server, directory).await
 }
 
@@ -118,7 +120,7 @@ async fn an_insert_is_one_block_and_its_token_counts(server: &Server) -> Result<
         .map(|n| Placed { place: place(n), message: click(n, "pet-the-dogs") })
         .collect();
     for _ in 0..2 {
-        ensure!(sink::insert::insert(&tables, "clicks-1", &rows).await.is_empty());
+        ensure!(sink::insert::insert(&tables, "clicks-1", &rows).await.refused.is_empty());
     }
     check(&client, "SELECT count(), uniqExact(click_id) FROM clicks", "120000\t120000").await?;
     let parts = "SELECT count(), sum(rows) FROM system.parts WHERE table = 'clicks' AND database = 'blocks'";
@@ -130,7 +132,7 @@ async fn an_insert_is_one_block_and_its_token_counts(server: &Server) -> Result<
         })
         .collect();
     for token in ["a", "a", "b"] {
-        ensure!(sink::insert::insert(&tables, token, &rows).await.is_empty());
+        ensure!(sink::insert::insert(&tables, token, &rows).await.refused.is_empty());
     }
     // The third one is a physical repeat: the views show it once.
     check(&client, "SELECT count() FROM conversions", "4").await?;
@@ -400,45 +402,6 @@ async fn sinks_that_come_and_go_lose_nothing(server: &Server) -> Result<()> {
     eventually(&client, "SELECT uniqExact(click_id) FROM clicks", &all.to_string()).await?;
     check(&client, "SELECT count() FROM clicks_unique", &all.to_string()).await?;
     staying.stop().await
-}
-
-/// A plan of which only one of two partitions is left to a sink, after its rows were inserted: what is
-/// there is found, and what is not is brought.
-async fn a_part_of_a_plan_repeats_nothing(server: &Server) -> Result<()> {
-    const RECORDS: u64 = 300;
-    let config = server.database("parts");
-    migrate(&config).await?;
-    let client = insert_client(&config);
-    execute(&client, "SYSTEM STOP MERGES clicks").await?;
-    let log: Arc<dyn EventLog> = SimulatedLog::new(2, 7) as _;
-    let mut rows = Vec::new();
-    for partition in 0..2 {
-        let numbers = u64::from(partition) * RECORDS..u64::from(partition + 1) * RECORDS;
-        let clicks: Vec<_> = numbers.map(|n| click(n, "pet-the-dogs")).collect();
-        let records: Vec<_> = clicks.iter().map(codec::encode).collect();
-        append(&log, Topic::Clicks, partition, &records).await?;
-        rows.extend(clicks.into_iter().zip(0..).map(|(message, offset)| Placed {
-            place: Place { source: (Topic::Clicks, partition), offset },
-            message,
-        }));
-    }
-    let range = OffsetRange { from: 0, end: RECORDS };
-    let ranges = [0, 1].map(|partition| ((Topic::Clicks, partition), range));
-    let plan = Plan { id: uuid::Uuid::now_v7().simple().to_string(), ranges: ranges.into() };
-    let mut member = log.join(sink::GROUP, &sink::decode::TOPICS).await?;
-    while member.next_event(Duration::from_secs(1)).await?.is_none() {}
-    member.commit(vec![plan.written_down()[0].clone(), plan.done()[1].clone()]).await?;
-    drop(member);
-    // All but the last row of the first partition.
-    rows.remove(RECORDS as usize - 1);
-    let tables = Tables::new(client.clone());
-    ensure!(sink::insert::insert(&tables, &plan.token("clicks"), &rows).await.is_empty());
-
-    let sink = Sink::start(&config, &log);
-    let all = (2 * RECORDS).to_string();
-    eventually(&client, "SELECT uniqExact(click_id) FROM clicks", &all).await?;
-    sink.stop().await?;
-    check(&client, "SELECT count() FROM clicks", &all).await
 }
 
 async fn a_newer_record_stops_the_sink(server: &Server, directory: &Path) -> Result<()> {
