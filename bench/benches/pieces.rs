@@ -17,5 +17,5 @@ fn postbacks(bencher: divan::Bencher<'_, '_>, piece: Piece) {
     bencher
         .counter(ItemsCount::new(each))
         .with_inputs(|| work.borrow_mut().prepare().expect("it was done before"))
-        .bench_local_values(|prepared| work.borrow_mut().run(&prepared));
+        .bench_local_refs(|prepared| work.borrow_mut().run(prepared));
 }

@@ -42,7 +42,7 @@ pub enum Piece {
     Step,
     /// The decision's record as rows for ClickHouse.
     Rows,
-    /// These rows (one of postbacks, one of conversions) as the columns that are sent.
+    /// Such rows (one of postbacks, one of conversions) as the columns that are sent.
     Columns,
 }
 
@@ -117,7 +117,7 @@ impl Work {
     pub fn new(piece: Piece) -> Result<Self> {
         let maker = Maker::new(1, OFFERS)?;
         let token = maker.token(1)?;
-        let mut decider = Decider::new()?;
+        let mut decider = Decider::new(1)?;
         let first = decider.batch(1)?;
         let record = decider.decide(&first)?.into_iter().next().context("no decision")?;
         let decided = Batch {
@@ -128,7 +128,7 @@ impl Work {
         let postback = maker.postback(&token, EVENTS[0]);
         let record = maker.record(&token, EVENTS[0]);
         let sender = Sender::new(&maker, &decider)?;
-        let rows = rows(&maker, &decided)?;
+        let rows = rows(&maker, &many(BATCH)?)?;
         let columns = Columns::new()?;
         Ok(Self { piece, maker, token, postback, record, sender, decider, decided, rows, columns })
     }
@@ -169,7 +169,7 @@ impl Work {
             (Piece::Step, Prepared::Opened(opened)) => self.decider.step(opened)?,
             (Piece::Decide | Piece::Step, _) => bail!("nothing was prepared"),
             (Piece::Rows, _) => drop(black_box(rows(&self.maker, black_box(&self.decided))?)),
-            (Piece::Columns, _) => self.columns.fill(&self.rows, BATCH)?,
+            (Piece::Columns, _) => return self.columns.fill(&self.rows),
         }
         Ok(match self.piece {
             Piece::Prepare | Piece::PrepareStep | Piece::Decide | Piece::Step | Piece::Columns => {
@@ -178,6 +178,16 @@ impl Work {
             _ => 1,
         })
     }
+}
+
+/// The records of so many decisions, over all offers.
+fn many(count: u64) -> Result<Batch> {
+    let mut decider = Decider::new(OFFERS)?;
+    let batch = decider.batch(count)?;
+    let stored = |(record, offset)| StoredRecord { offset, record };
+    let records: Vec<_> = decider.decide(&batch)?.into_iter().zip(0..).map(stored).collect();
+    ensure!(records.len() as u64 == count, "{} decisions of {count}", records.len());
+    Ok(Batch { records, next_offset: count, at_end: true })
 }
 
 fn rows(maker: &Maker, decided: &Batch) -> Result<Rows> {

@@ -21,20 +21,19 @@ impl Columns {
         Ok(Self { postbacks, conversions: layout::<schemas::Conversion>()? })
     }
 
-    /// So many times the rows of a decision, as one insert.
-    pub fn fill(&self, rows: &Rows, times: u64) -> Result<()> {
-        fill(&self.postbacks, &rows.postbacks, times)?;
-        fill(&self.conversions, &rows.conversions, times)
+    /// The rows of decisions, as one insert each; says how many decisions.
+    pub fn fill(&self, rows: &Rows) -> Result<u64> {
+        fill(&self.postbacks, &rows.postbacks)?;
+        fill(&self.conversions, &rows.conversions)?;
+        ensure!(rows.postbacks.len() == rows.conversions.len(), "decisions have other rows");
+        Ok(rows.postbacks.len() as u64)
     }
 }
 
-fn fill<M: Record>(layout: &Layout, rows: &[Placed<M>], times: u64) -> Result<()> {
-    ensure!(rows.len() == 1, "a decision has {} rows of {}", rows.len(), M::TABLE);
-    let mut block = Block::new(layout, usize::try_from(times)?);
-    for _ in 0..times {
-        for row in rows {
-            block.push(&black_box(row).message.row())?;
-        }
+fn fill<M: Record>(layout: &Layout, rows: &[Placed<M>]) -> Result<()> {
+    let mut block = Block::new(layout, rows.len());
+    for row in rows {
+        block.push(&black_box(row).message.row())?;
     }
     black_box(block.finish());
     Ok(())

@@ -1,5 +1,5 @@
 //! The processor's and the rules' part: records, or postbacks whose clicks are open already, are decided
-//! batch after batch.
+//! batch after batch. The state is a sorted map in memory, whose cost counts with it.
 
 use crate::postbacks::{EVENTS, Maker, OFFERS, Offers};
 use admin::apply::{Source, check};
@@ -57,13 +57,15 @@ pub struct Decider {
     context: Context,
     state: Memory,
     told: Told,
+    /// How many of them the clicks are on, in turn.
+    offers: u64,
     clicks: u64,
     offset: u64,
     _catalog: watch::Sender<Arc<Catalog>>,
 }
 
 impl Decider {
-    pub fn new() -> Result<Self> {
+    pub fn new(offers: u64) -> Result<Self> {
         let maker = Maker::new(1, OFFERS)?;
         let (keep, catalog) = watch::channel(Arc::new(catalog(&maker)?));
         let context = Context {
@@ -74,7 +76,7 @@ impl Decider {
             partitions: 1,
         };
         let (state, told) = (Memory::default(), Told::default());
-        Ok(Self { maker, context, state, told, clicks: 0, offset: 0, _catalog: keep })
+        Ok(Self { maker, context, state, told, offers, clicks: 0, offset: 0, _catalog: keep })
     }
 
     pub fn catalog(&self) -> Arc<Catalog> {
@@ -83,7 +85,7 @@ impl Decider {
 
     fn token(&mut self) -> Result<String> {
         self.clicks += 1;
-        self.maker.token(self.clicks * OFFERS)
+        self.maker.token(self.clicks * OFFERS + self.clicks % self.offers)
     }
 
     /// So many records to be decided.

@@ -193,7 +193,8 @@ impl Director {
     /// Starts again what ended by itself, as whatever runs the processes would.
     fn supervise(&mut self, installation: &mut Installation) -> Result<()> {
         for member in self.running.clone() {
-            let Some(how) = installation.take_ended(member)? else { continue };
+            let ended = installation.take_ended(member);
+            let Some(how) = ended.inspect_err(|bug| self.note(&bug.to_string()))? else { continue };
             self.note(&how);
             self.told.ended_by_themselves += 1;
             self.restarts.push((Instant::now() + RESTART_AFTER, member));
