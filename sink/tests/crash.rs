@@ -2,7 +2,8 @@
 //! record's row is there, physically once, also when partitions move in the middle of a plan.
 //!
 //! The model of ClickHouse keeps what the sink relies on: an insert with a known token changes
-//! nothing, and what was inserted is found. The model of the log keeps positions with their notes.
+//! nothing, and what was inserted is found. That a token may be known without its rows, and rows
+//! refused, is tried on the real engine. The model of the log keeps positions with their notes.
 
 use eventlog::Position;
 use proptest::prelude::*;
