@@ -30,8 +30,8 @@ pub enum Before {
     AnythingOnCluster,
 }
 
-/// Comes back when every row is there except those returned. May be given up, and called again with
-/// the same plan and rows, at any time.
+/// Comes back when every row is there except those returned. May be given up at any time, and called
+/// again with the same plan and rows, and then no longer with [`Before::Nothing`].
 pub async fn bring<M: Record>(
     tables: &Tables,
     plan: &Plan,
@@ -55,6 +55,7 @@ pub async fn bring<M: Record>(
         } else {
             // Once more as it was at first: which rows are at fault shows beside the others.
             with_all = true;
+            refused.clear();
             left = rows.iter().collect();
             token = plan.token(M::TABLE);
             is_ours_alone = false;

@@ -287,8 +287,12 @@ impl Eraser {
         .await
     }
 
+    /// Each time under a token of its own: without one, the content would be its token, and rows that
+    /// were lost with their token kept would not come again.
     async fn execute(&self, statement: &str) -> Result<(), ClientError> {
-        self.ask(self.client.query_raw(statement).execute()).await
+        let token = uuid::Uuid::now_v7().simple().to_string();
+        let query = self.client.query_raw(statement);
+        self.ask(query.with_setting("insert_deduplication_token", token).execute()).await
     }
 
     async fn ask<T>(

@@ -36,9 +36,10 @@ pub struct Inserted {
     pub at_once: bool,
 }
 
-/// Inserts rows under a token. Comes back when all are in except those returned, however long
-/// ClickHouse is away or set up wrongly; dropping the future gives up, and the same call with the
-/// same token and rows may be made again at any time.
+/// Inserts rows under a token. Comes back when ClickHouse has taken all except those returned, or
+/// dropped them because it knows the token ([`crate::bring`] looks which), however long it is away
+/// or set up wrongly; dropping the future gives up, and the same call with the same token and rows
+/// may be made again at any time.
 pub async fn insert<M: Record, R: Borrow<Placed<M>>>(
     tables: &Tables,
     token: &str,

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// From 1970 to 2100: the times of real rows.
+const TIMES_MS: std::ops::Range<i64> = 0..4_102_444_800_000;
 /// For one table to be looked through.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -25,7 +27,7 @@ pub struct Kept<M> {
     /// The identity as text, the same from a message and in SQL.
     pub identity: fn(&M) -> String,
     pub identity_sql: &'static str,
-    /// A time of the row, in Unix milliseconds, and its column: the tables are cut into months and
+    /// A time of the row, in Unix milliseconds, and its column: most tables are cut into months and
     /// sorted by days of it, so that not all of them has to be read.
     pub time: fn(&M) -> i64,
     pub time_sql: &'static str,
@@ -101,11 +103,18 @@ async fn missing_from<M: Record>(
     // The highest rank that was found of each that is looked for.
     let mut found: HashMap<u64, Option<u32>> = keys.iter().map(|(hash, _)| (*hash, None)).collect();
     let Kept { table, identity_sql, time_sql, rank_sql, .. } = kept;
+    // Beyond them neither the function nor the days of the key are sure.
+    let days = if TIMES_MS.contains(&first) && TIMES_MS.contains(&last) {
+        format!(
+            "AND {time_sql} >= fromUnixTimestamp64Milli({first}, 'UTC') \
+             AND {time_sql} <= fromUnixTimestamp64Milli({last}, 'UTC')"
+        )
+    } else {
+        String::new()
+    };
     let query = format!(
         "SELECT reinterpretAsUInt64(substring(SHA256({identity_sql}), 1, 8)), toUInt32({rank_sql}) \
-         FROM {table} WHERE inserted_at >= fromUnixTimestamp64Milli({since_ms}, 'UTC') \
-         AND {time_sql} >= fromUnixTimestamp64Milli({first}, 'UTC') \
-         AND {time_sql} <= fromUnixTimestamp64Milli({last}, 'UTC')"
+         FROM {table} WHERE inserted_at >= fromUnixTimestamp64Milli({since_ms}, 'UTC') {days}"
     );
     let mut cursor = client.query_raw(&query).fetch::<(u64, u32)>()?;
     while let Some((hash, rank)) = cursor.next().await? {

@@ -5,7 +5,7 @@
 //! ClickHouse drops what is still on its way from before. A plan of which it got only some partitions
 //! (a rebalance of a cluster, in the middle of a flush) cannot be repeated as a whole, so what it got
 //! becomes a plan of its own, with a token of its own that is the same for whoever tries again with
-//! the same partitions. Either way what is there already is looked for first ([`crate::bring`]).
+//! the same partitions. What is there already is looked for first ([`crate::bring`]).
 
 use crate::error::Error;
 use crate::kept::short_hash;

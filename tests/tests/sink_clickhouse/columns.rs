@@ -82,6 +82,21 @@ async fn check<M: Record>(&(tables, client): &(&Tables, &Client), all: Vec<M>) -
         anyhow::bail!("{count} {table}: {one}, not {other}\n{some}\n\n{others}");
     }
     ensure!(one.starts_with(&format!("{count}\t")), "{count} {table} are {one}");
+    are_found(tables.client(), &all).await
+}
+
+/// The rows are found again by what the messages say, in all the tables where they are kept: all of
+/// them, and those of usual times, of which not all of a table is read.
+async fn are_found<M: Record>(client: &Client, all: &[Placed<M>]) -> Result<()> {
+    let usual = |row: &&Placed<M>| {
+        let times = M::KEPT.iter().map(|kept| (kept.time)(&row.message));
+        times.into_iter().all(|time| (1..2 * messages::RECEIVED_AT.0).contains(&time))
+    };
+    for mut rows in [all.iter().collect::<Vec<_>>(), all.iter().filter(usual).collect()] {
+        let count = rows.len();
+        sink::kept::keep_missing(client, &mut rows, 0).await;
+        ensure!(rows.is_empty(), "{} of {count} {} are not found", rows.len(), M::TABLE);
+    }
     Ok(())
 }
 
