@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Longest time for an area; what it has by then is kept.
-pub const AREA_WITHIN: Duration = Duration::from_secs(25 * 60);
+/// Longest time for an area; what it has by then is kept. Making the rows of `reports` alone takes
+/// up to twenty-five minutes.
+pub const AREA_WITHIN: Duration = Duration::from_secs(60 * 60);
 /// How long `correctness` breaks things unless told otherwise.
 pub const STORIES_FOR: Duration = Duration::from_secs(10 * 60);
 
