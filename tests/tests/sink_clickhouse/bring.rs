@@ -5,11 +5,11 @@ use super::*;
 use sink::bring::{Before, bring};
 use sink::plan::{OffsetRange, Plan};
 
-/// Of the first partition, from offset 0 on.
-fn plan(records: u64) -> Plan {
+/// Of so many partitions, each from offset 0 on.
+fn plan(partitions: u32, records: u64) -> Plan {
     let range = OffsetRange { from: 0, end: records };
     let id = uuid::Uuid::now_v7().simple().to_string();
-    Plan { id, ranges: [((Topic::Clicks, 0), range)].into() }
+    Plan { id, ranges: (0..partitions).map(|it| ((Topic::Clicks, it), range)).collect() }
 }
 
 fn placed(number: u64, offer: &str) -> Placed<schemas::Click> {
@@ -37,9 +37,7 @@ pub async fn a_part_of_a_plan_repeats_nothing(server: &Server) -> Result<()> {
             message,
         }));
     }
-    let range = OffsetRange { from: 0, end: RECORDS };
-    let ranges = [0, 1].map(|partition| ((Topic::Clicks, partition), range));
-    let plan = Plan { id: uuid::Uuid::now_v7().simple().to_string(), ranges: ranges.into() };
+    let plan = plan(2, RECORDS);
     let mut member = log.join(sink::GROUP, &sink::decode::TOPICS).await?;
     while member.next_event(Duration::from_secs(1)).await?.is_none() {}
     member.commit(vec![plan.written_down()[0].clone(), plan.done()[1].clone()]).await?;
@@ -64,7 +62,7 @@ pub async fn a_token_without_its_rows_is_noticed(server: &Server) -> Result<()> 
     migrate(&config).await?;
     let client = insert_client(&config);
     let tables = Tables::new(client.clone());
-    let plan = plan(RECORDS);
+    let plan = plan(1, RECORDS);
     let other = [placed(RECORDS, "pet-the-dogs")];
     let inserted = sink::insert::insert(&tables, &plan.token("clicks"), &other).await;
     ensure!(inserted.refused.is_empty() && inserted.at_once, "{inserted:?}");
@@ -87,10 +85,9 @@ pub async fn a_refused_row_is_found_beside_those_that_are_there(server: &Server)
     migrate(&config).await?;
     let client = insert_client(&config);
     execute(&client, "SYSTEM STOP MERGES clicks").await?;
-    let odd = "ALTER TABLE clicks ADD CONSTRAINT odd CHECK throwIf(offer_id = 'odd') = 0";
-    execute(&client, odd).await?;
+    execute(&client, NOTHING_ODD).await?;
     let tables = Tables::new(client.clone());
-    let plan = plan(4);
+    let plan = plan(1, 4);
     let rows: Vec<_> = (0..4).map(|n| placed(n, if n == 2 { "odd" } else { "good" })).collect();
     for before in [Before::Nothing, Before::Anything, Before::AnythingOnCluster] {
         let refused = bring(&tables, &plan, before, &rows).await;

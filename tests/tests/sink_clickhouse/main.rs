@@ -28,6 +28,9 @@ use warehouse::{Limits, WarehouseConfig};
 
 const WRITE_TOKEN: &str = "write-token-of-this-test";
 const KEEP_ALL: &str = "clicks=forever,postbacks=forever,refused=forever,dead_letters=forever";
+/// A click of the offer `odd` is refused for a reason that is in no list.
+const NOTHING_ODD: &str =
+    "ALTER TABLE clicks ADD CONSTRAINT odd CHECK throwIf(offer_id = 'odd') = 0";
 /// Tries, 20 ms apart, before something counts as never going to happen.
 const TRIES: usize = 3_000;
 
@@ -223,8 +226,7 @@ async fn what_nobody_can_explain_is_the_row_only_if_others_are_taken(
     let config = server.database("unclear");
     migrate(&config).await?;
     let client = insert_client(&config);
-    let odd = "ALTER TABLE clicks ADD CONSTRAINT odd CHECK throwIf(offer_id = 'odd') = 0";
-    execute(&client, odd).await?;
+    execute(&client, NOTHING_ODD).await?;
     let log = open_log(&directory.join("unclear"))?;
     let clicks: Vec<_> =
         (0..4).map(|n| codec::encode(&click(n, if n == 2 { "odd" } else { "good" }))).collect();
