@@ -5,6 +5,7 @@
 //! does not know must stop and say so: guessing would lose money quietly.
 
 use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Display;
 use std::io;
 
 /// A message with its own place in the log.
@@ -73,7 +74,13 @@ pub fn parse_body<M: Message>(version: u32, body: &[u8]) -> Result<M, DecodeErro
     if version != M::VERSION {
         return Err(DecodeError::UnknownVersion { kind: M::KIND.to_owned(), version });
     }
-    serde_json::from_slice(body).map_err(|error| DecodeError::Malformed(error.to_string()))
+    // The whole at once: from bytes, every text in it would be checked alone.
+    let text = std::str::from_utf8(body).map_err(unreadable)?;
+    serde_json::from_str(text).map_err(unreadable)
+}
+
+fn unreadable(error: impl Display) -> DecodeError {
+    DecodeError::Malformed(error.to_string())
 }
 
 /// Reads a record that can only hold one kind of message.
@@ -127,6 +134,8 @@ mod tests {
             b"{\"v\":3,\"note\":{}}",
             b"{\"v\":99999999999999,\"note\":{}}",
             b"\xff\xfe",
+            b"{\"v\":3,\"note\":{\"text\":\"\xc3\"}}",
+            b"{\"v\":3,\"note\":{\"text\":\"a\",\"more\":\"\xff\"}}",
         ] {
             assert!(matches!(decode::<Note>(broken), Err(DecodeError::Malformed(_))), "{broken:?}");
         }

@@ -1,7 +1,7 @@
 //! Real processors, one of which is stopped in the middle of a transaction for longer than its
 //! session lasts, and goes on when another one has its partitions.
 
-use crate::support::{PATIENCE, World, committed, utf8};
+use super::support::{PATIENCE, World, committed, utf8};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use eventlog::{EventLog, Record};

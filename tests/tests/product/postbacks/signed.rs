@@ -1,6 +1,6 @@
 //! The official `standardwebhooks` package judges what the real binary sent.
 
-use crate::support::{ALLOW, PUBLISHER, configure};
+use super::support::{ALLOW, PUBLISHER, configure};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! request when its connection breaks; the first may still be on its way, and its number, epoch and
 //! transactional id fit the next transaction of the same producer as well.
 
-use crate::support::{Owner, World, committed};
+use super::support::{Owner, World, committed};
 use anyhow::{Context, Result, ensure};
 use eventlog::{Commit, EventLog, Record};
 use schemas::{Topic, UnixMillis};
@@ -84,5 +84,5 @@ async fn what_arrives_late_is_too_late() -> Result<()> {
     check(&world, "end-at-end-", END_TXN, END_TXN).await?;
     check(&world, "commit-", TXN_OFFSET_COMMIT, END_TXN).await?;
     check(&world, "offsets-", ADD_OFFSETS_TO_TXN, TXN_OFFSET_COMMIT).await?;
-    crate::stale_end::check(&world).await
+    super::stale_end::check(&world).await
 }

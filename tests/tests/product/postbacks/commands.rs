@@ -1,6 +1,6 @@
 //! What people ask: who was told, send it again, try a postback, tell the story.
 
-use crate::support::{ADVERTISER, ALLOW, OFFER, PUBLISHER, configure, until_told};
+use super::support::{ADVERTISER, ALLOW, OFFER, PUBLISHER, configure, until_told};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::receiver::{Mood, Receiver};

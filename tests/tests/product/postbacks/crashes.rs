@@ -1,7 +1,7 @@
 //! The local log: everything is killed again and again while conversions come in and publishers
 //! answer, do not answer, or refuse.
 
-use crate::support::{
+use super::support::{
     ADVERTISER, ALLOW, HELD_MS, OFFER, PUBLISHER, check_always, configure, send_all, until_seen,
     until_settled, until_told,
 };

@@ -1,6 +1,6 @@
 //! Apache Kafka: two sinks, of which one is paused in the middle of attempts and one is killed.
 
-use crate::support::{
+use super::support::{
     ADVERTISER, ALLOW, HELD_MS, OFFER, PUBLISHER, check_always, configure, send_all, told,
     until_seen, until_settled, until_told,
 };

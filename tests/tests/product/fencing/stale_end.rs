@@ -1,7 +1,7 @@
 //! The end of a partition is known as of now or not at all: a processor whose connection hangs must
 //! not go on by the wall clock, for its timers would overtake what arrives meanwhile.
 
-use crate::support::{Owner, PATIENCE, PAUSE, World};
+use super::support::{Owner, PATIENCE, PAUSE, World};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use eventlog::{EventLog, ReadLimit, Record};
