@@ -2,6 +2,7 @@
 //! again when they are lost.
 
 use crate::http1::Http1;
+use crate::limit::Limit;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
@@ -12,8 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// Answers are a line of JSON or nothing; a longer one is a wrong target.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -62,6 +65,7 @@ type Shared = Arc<Mutex<Option<SendRequest<Empty<Bytes>>>>>;
 pub struct Connection<C: Connect> {
     connect: C,
     line: Line<C::Stream>,
+    limit: Limit,
 }
 
 enum Line<S> {
@@ -70,29 +74,72 @@ enum Line<S> {
 }
 
 impl<C: Connect> Connection<C> {
-    pub fn http1(connect: C) -> Self {
-        Self { connect, line: Line::One(None) }
+    /// `timeout` is that of each request.
+    pub fn http1(connect: C, timeout: Duration) -> Self {
+        Self { connect, line: Line::One(None), limit: Limit::new(timeout) }
     }
 
     /// So many users of one HTTP/2 connection.
-    pub fn http2(connect: C, users: u64) -> impl Iterator<Item = Self> {
+    pub fn http2(connect: C, timeout: Duration, users: u64) -> impl Iterator<Item = Self> {
         let shared = Shared::default();
-        (0..users)
-            .map(move |_| Self { connect: connect.clone(), line: Line::Many(Arc::clone(&shared)) })
+        (0..users).map(move |_| Self {
+            connect: connect.clone(),
+            line: Line::Many(Arc::clone(&shared)),
+            limit: Limit::new(timeout),
+        })
     }
 
-    /// Sends one GET and reads the answer. Dropping this future half-way leaves the connection in an
-    /// unknown state: call [`Self::give_up`] then.
-    pub async fn get(&mut self, place: &Place, path_and_query: &str) -> Result<Answer, Lost> {
-        match &mut self.line {
-            Line::One(line) => {
-                let mut http1 = open(&self.connect, line).await?;
+    /// Sends one GET and reads the answer; the time for it counts from `start`. After an error, or
+    /// when this future was dropped half-way, the connection is in an unknown state: call
+    /// [`Self::give_up`] then.
+    pub async fn get(
+        &mut self,
+        start: Instant,
+        place: &Place,
+        path_and_query: &str,
+    ) -> Result<Answer, Lost> {
+        let answer = self.line.get(&self.connect, place, path_and_query);
+        let in_time = self.limit.keep(start, answer).await;
+        in_time.unwrap_or_else(|| Err(Lost("no answer in time".to_owned())))
+    }
+
+    /// Sends one GET and goes away before its answer, as a sender whose answer is lost.
+    pub async fn abandon(
+        &mut self,
+        start: Instant,
+        place: &Place,
+        path_and_query: &str,
+    ) -> Result<(), Lost> {
+        let sent = self.line.abandon(&self.connect, place, path_and_query);
+        let in_time = self.limit.keep(start, sent).await;
+        in_time.unwrap_or_else(|| Err(Lost("not sent in time".to_owned())))
+    }
+
+    /// Forgets the connection; the next request makes a new one. Others' requests on an HTTP/2
+    /// connection go on: only this one's stream is reset.
+    pub fn give_up(&mut self) {
+        if let Line::One(line) = &mut self.line {
+            *line = None;
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Line<S> {
+    async fn get(
+        &mut self,
+        connect: &impl Connect<Stream = S>,
+        place: &Place,
+        path_and_query: &str,
+    ) -> Result<Answer, Lost> {
+        match self {
+            Self::One(line) => {
+                let mut http1 = open(connect, line).await?;
                 let (answer, reusable) = http1.get(path_and_query, &place.head).await?;
                 *line = reusable.then_some(http1);
                 Ok(answer)
             }
-            Line::Many(shared) => {
-                let (head, body) = ask(&self.connect, shared, place, path_and_query).await?;
+            Self::Many(shared) => {
+                let (head, body) = ask(connect, shared, place, path_and_query).await?;
                 let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
                 let broke_off = |error| Lost(format!("the answer broke off: {error}"));
                 let body = body.map_err(broke_off)?.to_bytes();
@@ -103,16 +150,20 @@ impl<C: Connect> Connection<C> {
         }
     }
 
-    /// Sends one GET and goes away before its answer, as a sender whose answer is lost.
-    pub async fn abandon(&mut self, place: &Place, path_and_query: &str) -> Result<(), Lost> {
-        match &mut self.line {
-            Line::One(line) => {
-                let mut http1 = open(&self.connect, line).await?;
+    async fn abandon(
+        &mut self,
+        connect: &impl Connect<Stream = S>,
+        place: &Place,
+        path_and_query: &str,
+    ) -> Result<(), Lost> {
+        match self {
+            Self::One(line) => {
+                let mut http1 = open(connect, line).await?;
                 // Dropped at the end, and with it the connection.
                 http1.send(path_and_query, &place.head).await
             }
-            Line::Many(shared) => {
-                let mut sender = open_shared(&self.connect, shared).await?;
+            Self::Many(shared) => {
+                let mut sender = open_shared(connect, shared).await?;
                 let mut answer = pin!(sender.send_request(request(place, path_and_query)?));
                 // Once, to hand it over; then its stream is reset.
                 std::future::poll_fn(|cx| {
@@ -123,14 +174,6 @@ impl<C: Connect> Connection<C> {
                 tokio::task::yield_now().await;
                 Ok(())
             }
-        }
-    }
-
-    /// Forgets the connection; the next request makes a new one. Others' requests on an HTTP/2
-    /// connection go on: only this one's stream is reset.
-    pub fn give_up(&mut self) {
-        if let Line::One(line) = &mut self.line {
-            *line = None;
         }
     }
 }

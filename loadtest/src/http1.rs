@@ -4,6 +4,7 @@
 use crate::connection::{Answer, Lost};
 use bytes::Bytes;
 use std::future::poll_fn;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -95,9 +96,14 @@ fn lost(error: std::io::Error) -> Lost {
 /// Reads a head; none while it is not whole.
 fn parse(bytes: &[u8]) -> Result<Option<Head>, Lost> {
     let unreadable = |what: &str| Lost(format!("the answer cannot be read: {what}"));
-    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut fields);
-    let head_bytes = match response.parse(bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        &mut fields,
+    );
+    let head_bytes = match parsed {
         Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(error) => return Err(unreadable(&error.to_string())),

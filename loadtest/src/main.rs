@@ -3,7 +3,7 @@
 //! `loadtest verify` then looks each of them up in ClickHouse.
 //!
 //! Reading order: `cli` → `plan` → `run` → `schedule`, `mix`, `pool` → `worker` → `request` →
-//! `connection` → `http1`, `tcp` → `resend` → `record` → `report`, `html`; then `ledger` and `verify`.
+//! `connection` → `limit`, `http1`, `tcp` → `resend` → `record` → `report`, `html`; then `ledger` and `verify`.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ mod html;
 mod http1;
 mod judge;
 mod ledger;
+mod limit;
 mod mix;
 mod plan;
 mod plot;

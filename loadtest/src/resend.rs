@@ -117,7 +117,7 @@ pub async fn work<C: Connect>(
             tokio::time::sleep(LOOK).await;
             continue;
         };
-        let exchanged = exchange(shared, &mut connection, &planned).await;
+        let exchanged = exchange(shared, &mut connection, Instant::now(), &planned).await;
         let accepted = matches!(exchanged.gained, Gain::Accepted(_));
         note_sent(shared, shard, &exchanged, &planned)?;
         let given_back = if accepted || !exchanged.is_to_be_sent_again() {

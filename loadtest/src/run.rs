@@ -134,7 +134,7 @@ pub async fn send<C: Connect>(
     lines: Lines,
 ) -> Result<()> {
     let mut workers = JoinSet::new();
-    for connection in connections(&connect, lines) {
+    for connection in connections(&connect, shared.timeout, lines) {
         let shared = Arc::clone(shared);
         workers.spawn(async move { work(&shared, &shared.shards[shard], connection).await });
     }
@@ -142,7 +142,7 @@ pub async fn send<C: Connect>(
     let mut again = JoinSet::new();
     if resends.is_on() {
         // As many again: what has piled up must not wait behind what is new, nor hold it up.
-        for connection in connections(&connect, lines) {
+        for connection in connections(&connect, shared.timeout, lines) {
             let shared = Arc::clone(shared);
             again.spawn(
                 async move { resend::work(&shared, &shared.shards[shard], connection).await },
@@ -157,10 +157,14 @@ pub async fn send<C: Connect>(
     Ok(())
 }
 
-fn connections<C: Connect>(connect: &C, lines: Lines) -> impl Iterator<Item = Connection<C>> {
+fn connections<C: Connect>(
+    connect: &C,
+    timeout: Duration,
+    lines: Lines,
+) -> impl Iterator<Item = Connection<C>> {
     (0..lines.connections).flat_map(move |_| match lines.streams {
-        Some(streams) => Connection::http2(connect.clone(), streams).collect::<Vec<_>>(),
-        None => vec![Connection::http1(connect.clone())],
+        Some(streams) => Connection::http2(connect.clone(), timeout, streams).collect::<Vec<_>>(),
+        None => vec![Connection::http1(connect.clone(), timeout)],
     })
 }
 

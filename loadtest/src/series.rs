@@ -52,8 +52,8 @@ impl Series {
 
     /// A request that was to start then, and how long it took from there.
     pub fn note(&mut self, intended: Duration, latency: Duration, answered: bool) {
-        let every = self.every;
-        let at = |time: Duration| (time.as_nanos() / every.as_nanos()) as usize;
+        let every = micros(self.every);
+        let at = |time: Duration| (micros(time) / every) as usize;
         // Answers come for a while after the last start; what is later still is not drawn.
         let most = 2 * POINTS_MAX as usize;
         if answered && let Some(point) = self.point(at(intended + latency), most) {

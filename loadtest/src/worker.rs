@@ -74,7 +74,7 @@ pub async fn work<C: Connect>(
                 let offset = intended - shared.schedule.start();
                 lock(&shard.recorder).unsent(kind, offset, now - intended);
             }
-            _ => take_turn(shared, shard, &mut connection, turn).await?,
+            _ => take_turn(shared, shard, &mut connection, turn, now).await?,
         }
     }
     Ok(())
@@ -85,15 +85,17 @@ async fn take_turn<C: Connect>(
     shard: &Shard,
     connection: &mut Connection<C>,
     turn: Turn,
+    start: Instant,
 ) -> std::io::Result<()> {
     let planned =
         plan(&shared.links, &shared.mix, shared.seed, turn.number, &mut lock(&shard.pool));
     let kind = planned.kind;
-    let start = Instant::now();
+    let mut asked = start;
     if kind == Kind::Retry {
         lose_an_answer(shared, shard, connection, &planned).await?;
+        asked = Instant::now();
     }
-    let exchanged = exchange(shared, connection, &planned).await;
+    let exchanged = exchange(shared, connection, asked, &planned).await;
     let times = Times {
         intended: turn.intended.unwrap_or(start) - shared.schedule.start(),
         lag: turn.intended.map_or(Duration::ZERO, |intended| start - intended),
@@ -124,9 +126,8 @@ async fn lose_an_answer<C: Connect>(
     connection: &mut Connection<C>,
     planned: &Planned,
 ) -> std::io::Result<()> {
-    let sent = connection.abandon(&planned.place, &planned.path_and_query);
     // What cannot be sent is seen when it is sent again.
-    let _ = tokio::time::timeout(shared.timeout, sent).await;
+    let _ = connection.abandon(Instant::now(), &planned.place, &planned.path_and_query).await;
     connection.give_up();
     match &shared.ledger {
         Some(ledger) => lock(ledger).write(None, planned.kind, shard.number, planned.note),
@@ -149,28 +150,25 @@ impl Exchanged {
     }
 }
 
-/// Sends one request and reads what its answer means.
+/// Sends one request and reads what its answer means; the time for it counts from `start`.
 pub async fn exchange<C: Connect>(
     shared: &Shared,
     connection: &mut Connection<C>,
+    start: Instant,
     planned: &Planned,
 ) -> Exchanged {
-    let asked = connection.get(&planned.place, &planned.path_and_query);
-    let answer = tokio::time::timeout(shared.timeout, asked).await;
-    let mut failed = |what: String| {
-        connection.give_up();
-        let (ending, gained) = (Ending::Failed, Gain::Nothing);
-        Exchanged { ending, status: None, gained, surprise: Some(what) }
-    };
-    match answer {
-        Ok(Ok(answer)) => {
+    match connection.get(start, &planned.place, &planned.path_and_query).await {
+        Ok(answer) => {
             let (kind, location) = (planned.kind, answer.location.as_deref());
             let gained = gain(&shared.links, kind, answer.status, location, &answer.body);
             let (ending, surprise) = judge(kind, answer.status, &gained);
             Exchanged { ending, status: Some(answer.status), gained, surprise }
         }
-        Ok(Err(lost)) => failed(lost.0),
-        Err(_) => failed("no answer in time".to_owned()),
+        Err(lost) => {
+            connection.give_up();
+            let (ending, gained) = (Ending::Failed, Gain::Nothing);
+            Exchanged { ending, status: None, gained, surprise: Some(lost.0) }
+        }
     }
 }
 
