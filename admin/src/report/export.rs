@@ -30,6 +30,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 const PIECES_QUEUED: usize = 4;
 /// Small pieces are put together up to here.
 const PIECE_BYTES: usize = 256 << 10;
+/// How far back from the newest row a list is looked for before it is looked for in everything.
+const LOOK_BACK_MS: [i64; 2] = [DAY_MS, 30 * DAY_MS];
 /// Says how many rows there will be, for a progress bar.
 pub const ROWS_HEADER: &str = "gokart-rows";
 
@@ -55,16 +57,16 @@ pub async fn stream(
     catalog: &Catalog,
     wanted: Wanted,
 ) -> Result<Reply, Error> {
-    let slot = match wanted.limit {
-        Some(_) => warehouse.slot().await?,
-        None => warehouse.export_slot()?,
-    };
-    let (questions, count) = match wanted.limit {
-        Some(limit) => (vec![newest(&wanted, catalog, limit)], None),
+    let (slot, questions, count) = match wanted.limit {
+        Some(limit) => {
+            let question = newest(&warehouse, &wanted, catalog, limit).await?;
+            (warehouse.slot().await?, vec![question], None)
+        }
         None => {
+            let slot = warehouse.export_slot()?;
             let days = days(&warehouse, &wanted, catalog).await?;
             let count = days.iter().map(|day| day.count).sum::<u64>();
-            (days.iter().map(|day| of_day(&wanted, catalog, day.day)).collect(), Some(count))
+            (slot, days.iter().map(|day| of_day(&wanted, catalog, day.day)).collect(), Some(count))
         }
     };
     let writer = Writer::new(
@@ -92,10 +94,57 @@ pub async fn stream(
     Ok(reply)
 }
 
-fn newest(wanted: &Wanted, catalog: &Catalog, limit: u32) -> Question {
-    let kind = wanted.kind;
-    let sql = kind.newest_sql(&wanted.scope.conditions(kind.view(), kind.view().time()));
-    wanted.scope.bind(Question::new(sql), catalog).bind("rows", limit + 1)
+async fn newest(
+    warehouse: &Warehouse,
+    wanted: &Wanted,
+    catalog: &Catalog,
+    limit: u32,
+) -> Result<Question, Error> {
+    let (kind, view) = (wanted.kind, wanted.kind.view());
+    // One more shows that there are more.
+    let rows = limit + 1;
+    let scope = match kind {
+        // Which attempt is the last is found among all of them, so a time makes nothing less.
+        Kind::Deliveries => wanted.scope.clone(),
+        _ => where_the_newest_are(warehouse, wanted, catalog, rows).await?,
+    };
+    let sql = kind.newest_sql(&scope.conditions(view, view.time()));
+    Ok(scope.bind(Question::new(sql), catalog).bind("rows", rows))
+}
+
+/// The end of the time that is asked for that holds so many rows; all of it when there are not so
+/// many at its end. Two quick questions spare to read and to sort everything there is.
+async fn where_the_newest_are(
+    warehouse: &Warehouse,
+    wanted: &Wanted,
+    catalog: &Catalog,
+    rows: u32,
+) -> Result<Scope, Error> {
+    #[derive(Deserialize)]
+    struct Number {
+        number: i64,
+    }
+    let (view, period) = (wanted.kind.view(), &wanted.scope.period);
+    let ask = async |scope: &Scope, number: String, from: &str| {
+        let conditions = scope.conditions(view, view.time());
+        let sql = format!("SELECT toInt64({number}) AS number FROM {from} WHERE {conditions}");
+        let answer = warehouse.rows::<Number>(scope.bind(Question::new(sql), catalog)).await?;
+        Ok::<_, Error>(answer.first().map_or(0, |it| it.number))
+    };
+    // Roughly: a row may be superseded, so what matters is counted.
+    let last = format!("toUnixTimestamp64Milli(max({}))", view.time());
+    let newest = ask(&wanted.scope, last, view.table()).await?;
+    for back in LOOK_BACK_MS {
+        let from_ms = newest.saturating_sub(back).max(0);
+        if period.from_ms.is_some_and(|it| it >= from_ms) {
+            break;
+        }
+        let scope = wanted.scope.within(Period { from_ms: Some(from_ms), ..period.clone() });
+        if ask(&scope, "count()".to_owned(), view.name()).await? >= i64::from(rows) {
+            return Ok(scope);
+        }
+    }
+    Ok(wanted.scope.clone())
 }
 
 /// The days that have rows, with how many.

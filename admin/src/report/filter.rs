@@ -35,6 +35,19 @@ impl View {
         }
     }
 
+    /// The table below it, in which rows may be there twice, or be superseded.
+    #[must_use]
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Clicks => "clicks",
+            Self::Postbacks => "postbacks",
+            Self::Conversions => "conversions_latest",
+            Self::Revisions => "conversions",
+            Self::Refused => "refused",
+            Self::Deliveries => "deliveries",
+        }
+    }
+
     /// The time at which a row counts, unless a report says otherwise.
     #[must_use]
     pub fn time(self) -> &'static str {

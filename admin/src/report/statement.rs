@@ -183,32 +183,53 @@ fn with_month(asked: &Asked<'_>) -> Result<Scope, Error> {
 
 /// Each change of what counts is up to two halves: what counted before is taken back, what counts
 /// now is added. So a change of currency or amounts is right too, and money never mixes.
+///
+/// What counted before has to be looked for only where something may have: a month may hold more
+/// revisions than a query may have memory for. A Success that is a conversion's first revision, or
+/// the second after a Pending one, is a line by itself. Conversions with any other change in the
+/// period are remembered by short hashes, and their revisions are read in the order in which they
+/// lie, so that nothing is sorted. One too many, because its hash is like another's, is told there
+/// as well.
 fn sql(scope: &Scope, by_publisher: bool, detail: bool) -> String {
     // On an invoice it would split lines by what does not stand on it.
     let publisher = if by_publisher { "toString(publisher_id)" } else { "''" };
-    let view = View::Revisions.name();
+    let (view, table) = (View::Revisions.name(), View::Revisions.table());
     let all_time = scope.within(Period::default());
     let rows = all_time.conditions(View::Revisions, "decided_at");
     let decided = scope.conditions(View::Revisions, "decided_at");
-    let changes = format!(
-        "SELECT conversion_id, revision, toString(offer_id) AS offer, toString(event_id) AS event, \
-         {publisher} AS publisher, decided_at, toString(reason) AS why, \
+    let received = format!(
+        "received_at < fromUnixTimestamp64Milli({{to:Int64}}, 'UTC') \
+         AND received_at >= (SELECT min(received_at) FROM {table} WHERE {decided})"
+    );
+    let hash = "cityHash64(conversion_id)";
+    let again = format!(
+        "SELECT {hash} FROM {table} WHERE {decided} AND revision > 2 UNION ALL \
+         SELECT {hash} FROM {table} WHERE {rows} AND revision = 1 AND status != 'Pending' \
+         AND {hash} IN (SELECT {hash} FROM {table} WHERE {decided} AND revision = 2)"
+    );
+    let own = format!(
+        "conversion_id, revision, toString(offer_id) AS offer, toString(event_id) AS event, \
+         {publisher} AS publisher, decided_at, toString(reason) AS why, received_at, \
          toInt64(status = 'Success') AS counts, toString(r.currency) AS money, \
-         r.revenue AS owed, r.payout AS paid, \
-         lagInFrame(toInt64(status = 'Success'), 1, toInt64(0)) OVER before AS counted, \
-         lagInFrame(toString(r.currency)) OVER before AS money_before, \
-         lagInFrame(r.revenue) OVER before AS owed_before, \
-         lagInFrame(r.payout) OVER before AS paid_before, \
+         r.revenue AS owed, r.payout AS paid"
+    );
+    let changes = format!(
+        "SELECT {own}, toInt64(0) AS counted, '' AS money_before, \
+         toDecimal64(0, 6) AS owed_before, toDecimal64(0, 6) AS paid_before, \
+         revision AS first_revision, decided_at AS first_at, has(flags, 'REDECIDED') AS repaired \
+         FROM {view} AS r WHERE {decided} AND {received} AND status = 'Success' \
+         AND {hash} NOT IN ({again}) \
+         UNION ALL \
+         SELECT {own}, lagInFrame(toInt64(status = 'Success'), 1, toInt64(0)) OVER whole AS counted, \
+         lagInFrame(toString(r.currency)) OVER whole AS money_before, \
+         lagInFrame(r.revenue) OVER whole AS owed_before, \
+         lagInFrame(r.payout) OVER whole AS paid_before, \
          minIf(revision, status = 'Success') OVER whole AS first_revision, \
          minIf(decided_at, status = 'Success') OVER whole AS first_at, \
-         argMinIf(has(flags, 'REDECIDED'), revision, status = 'Success') OVER whole AS repaired, \
-         received_at \
-         FROM {view} AS r WHERE {rows} \
-         AND received_at < fromUnixTimestamp64Milli({{to:Int64}}, 'UTC') AND conversion_id IN \
-         (SELECT conversion_id FROM {view} WHERE {decided}) \
-         WINDOW before AS (PARTITION BY conversion_id ORDER BY revision \
-         ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), \
-         whole AS (PARTITION BY conversion_id ORDER BY revision \
+         argMinIf(has(flags, 'REDECIDED'), revision, status = 'Success') OVER whole AS repaired \
+         FROM {view} AS r WHERE {rows} AND {received} AND {hash} IN ({again}) \
+         WINDOW whole AS (\
+         PARTITION BY toDate(received_at), tenant, offer_id, conversion_id ORDER BY revision \
          ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
     );
     let lines = format!(
@@ -225,7 +246,7 @@ fn sql(scope: &Scope, by_publisher: bool, detail: bool) -> String {
          AND decided_at < fromUnixTimestamp64Milli({{to:Int64}}, 'UTC') \
          AND (counted, money_before, owed_before, paid_before) != (counts, money, owed, paid)"
     );
-    match detail {
+    let sums_or_detail = match detail {
         false => format!(
             "SELECT line, of_month, offer, event, publisher, half.2 AS currency, \
              sum(half.1) AS quantity, toString(sum(half.3)) AS revenue, \
@@ -242,7 +263,8 @@ fn sql(scope: &Scope, by_publisher: bool, detail: bool) -> String {
              LIMIT {}",
             DETAIL_ROWS_MAX + 1
         ),
-    }
+    };
+    format!("{sums_or_detail} SETTINGS optimize_read_in_window_order = 1")
 }
 
 fn totals(rows: &[Row]) -> Result<Vec<Row>, Error> {

@@ -14,6 +14,8 @@ const ROWS: u64 = 300_000;
 /// A list for each user and every delay kept: memory and time for the whole table.
 const LARGE: &str =
     "report/funnel?offer=pet-the-dogs-ios&times=true&by=sub1,sub2,country,publisher";
+/// All rows, too, but nothing to be held for each.
+const INVOICE: &str = "report/invoice?advertiser=brain-games&month=2026-10&tz=UTC";
 const SMALL: &str = "report/on-hold?offer=first-trade";
 const EXPORT: &str = "export/conversions?offer=pet-the-dogs-ios&format=csv";
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -42,6 +44,26 @@ fn check_refusal(answer: &Answer, status: StatusCode, told: &str) -> Result<()> 
     Ok(())
 }
 
+/// Wherever they lie: within a day of the last row, further back, or anywhere.
+async fn lists_begin_with_the_newest(stack: &Stack) -> Result<()> {
+    let id = |number: u64| format!("pet-the-dogs-ios.{number:026}");
+    let day = 86_400;
+    for (limit, more, last, count) in [
+        (100, "", ROWS - 1, 100),
+        (100_000, "", ROWS - 1, 100_000),
+        (10, "&to=2026-10-02T00:00:00Z", day - 61, 10),
+        (10, "&from=2026-10-01T00:00:00Z&to=2026-10-01T00:01:03Z", 2, 3),
+    ] {
+        let list = format!("report/conversions?format=csv&limit={limit}{more}");
+        let list = stack.ask(&list).await?;
+        let ids = list.body.lines().skip(1).map(|line| line.split(',').nth(1).unwrap_or_default());
+        let expected = (0..count).map(|back| id(last - back));
+        let first: Vec<_> = list.body.lines().take(3).collect();
+        ensure!(ids.eq(expected), "{limit}{more}: {first:?}");
+    }
+    Ok(())
+}
+
 /// Everybody else is served while `stack` is asked for too much.
 async fn others_are_served(stack: &Stack) -> Result<()> {
     let small = stack.ask(SMALL).await?;
@@ -61,6 +83,10 @@ async fn too_much_for_one_report_ends_with_a_message() -> Result<()> {
         check_refusal(&large?, StatusCode::PAYLOAD_TOO_LARGE, "ask for a shorter time")?;
         small?;
     }
+    let invoice = stack.ask(INVOICE).await?;
+    ensure!(invoice.status == StatusCode::OK, "{invoice:?}");
+    let lines = &invoice.json()?["rows"];
+    ensure!(lines[0]["quantity"] == ROWS && lines[1].is_null(), "{lines}");
 
     // Our own timer is finer than ClickHouse's.
     stack.process("up")?.stop()?;
@@ -70,12 +96,13 @@ async fn too_much_for_one_report_ends_with_a_message() -> Result<()> {
         tokio::join!(stack.ask(LARGE), async { stack.postback_path("brain-games") });
     check_refusal(&large?, StatusCode::GATEWAY_TIMEOUT, "--query-timeout")?;
 
-    // Nothing was harmed: reports of all rows, postbacks, and what they lead to.
+    // Nothing was harmed: lists, reports of all rows, postbacks, and what they lead to.
     stack.process("up")?.stop()?;
     stack.extra("up", &[]);
     stack.start_role("up").await?;
     let all = stack.ask("report/funnel?offer=pet-the-dogs-ios").await?.json()?;
     ensure!(all["groups"][0]["steps"][0]["reached"] == ROWS, "{all}");
+    lists_begin_with_the_newest(&stack).await?;
     let click = stack.click("pet-the-dogs-ios", "acme-rewards", "").await?;
     let event = format!("cnv_event_id=Install&gk_click_id={click}");
     ensure!(stack.postback(&path?, &event).await?.status == StatusCode::OK);
