@@ -63,6 +63,8 @@ step deploy/chdb/fetch.sh
 # The binaries with the tests' own features, so that nothing is compiled twice.
 step cargo build --locked --workspace --bins --tests
 step start_kafka
+# Most tests wait for the time-outs of real processes, and leave the cores to others.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}"
 # All of them, whatever fails: one run tells everything that is to be mended.
 step cargo test --locked --workspace --no-fail-fast
 
