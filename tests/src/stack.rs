@@ -455,6 +455,14 @@ impl Stack {
         self.postback_to(TENANT_HOST, &format!("{path}&{parameters}")).await
     }
 
+    /// Sends the postback of a click's event, which must be accepted.
+    pub async fn accepted(&self, path: &str, click: &str, event: &str) -> Result<()> {
+        let parameters = format!("cnv_event_id={event}&gk_click_id={click}");
+        let answer = self.postback(path, &parameters).await?;
+        ensure!(answer.status == hyper::StatusCode::OK, "{answer:?}");
+        Ok(())
+    }
+
     /// Sends a postback to any host and path.
     pub async fn postback_to(&self, host: &str, path: &str) -> Result<Answer> {
         let request = Request::builder().method(Method::GET).uri(path).body(String::new())?;

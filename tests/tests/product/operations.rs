@@ -11,12 +11,6 @@ const OFFER: &str = "pet-the-dogs-ios";
 const PUBLISHER: &str = "acme-rewards";
 const ADVERTISER: &str = "brain-games";
 
-async fn send(stack: &Stack, path: &str, click: &str, event: &str) -> Result<()> {
-    let answer = stack.postback(path, &format!("cnv_event_id={event}&gk_click_id={click}")).await?;
-    ensure!(answer.status == StatusCode::OK, "{answer:?}");
-    Ok(())
-}
-
 /// Waits until a click's only conversion has a status, and gives its id.
 async fn conversion(stack: &Stack, click: &str, status: &str) -> Result<String> {
     stack
@@ -49,7 +43,7 @@ async fn the_next_start_finds_everything_again() -> Result<()> {
     let Some(mut stack) = Stack::local().await? else { return Ok(()) };
     let path = stack.postback_path(ADVERTISER)?;
     let click = stack.click(OFFER, PUBLISHER, "").await?;
-    send(&stack, &path, &click, "Install").await?;
+    stack.accepted(&path, &click, "Install").await?;
     conversion(&stack, &click, "Success").await?;
     stack.stop()?;
 
@@ -57,8 +51,8 @@ async fn the_next_start_finds_everything_again() -> Result<()> {
     ensure!(stack.postback_path(ADVERTISER)? == path, "the postback URL changed");
     ensure!(!stack.conversions(&click).await?.is_empty(), "the conversion is gone");
     // The click of before still counts, and what was counted still does.
-    send(&stack, &path, &click, "Install").await?;
-    send(&stack, &path, &click, "s2s_level+200").await?;
+    stack.accepted(&path, &click, "Install").await?;
+    stack.accepted(&path, &click, "s2s_level+200").await?;
     let rows = stack.decided(&click, 3).await?;
     // The clock stands still, so the order of the ids says nothing.
     let mut outcomes: Vec<&str> = rows.iter().map(|row| row.outcome.as_str()).collect();
@@ -79,7 +73,7 @@ async fn a_dead_engine_takes_nothing_down() -> Result<()> {
     let first = engine_pid(&mut stack)?;
     kill_9(first)?;
     // Postbacks are taken and decided all the same; the rows wait in the log.
-    send(&stack, &path, &click, "Install").await?;
+    stack.accepted(&path, &click, "Install").await?;
     conversion_when_back(&stack, &click).await?;
     ensure!(engine_pid(&mut stack)? != first);
     stack.process("up")?.check_alive()?;
@@ -120,7 +114,7 @@ async fn a_full_disk_answers_503_and_still_redirects() -> Result<()> {
     // With room again, sending again is all it takes.
     stack.extra("up", &[]);
     stack.start_role("up").await?;
-    send(&stack, &path, &click, "Install").await?;
+    stack.accepted(&path, &click, "Install").await?;
     conversion(&stack, &click, "Success").await?;
     stack.stop()
 }
@@ -135,14 +129,14 @@ async fn reports_agree_and_hands_decide() -> Result<()> {
         clicks.push(stack.click(OFFER, publisher, "?sub1=web").await?);
     }
     for click in &clicks[..4] {
-        send(&stack, &path, click, "Install").await?;
+        stack.accepted(&path, click, "Install").await?;
     }
     for click in &clicks[..2] {
-        send(&stack, &path, click, "s2s_level+200").await?;
+        stack.accepted(&path, click, "s2s_level+200").await?;
     }
     // A test click shows only when asked for.
     let test = stack.test_click(OFFER, PUBLISHER).await?;
-    send(&stack, &path, &test, "Install").await?;
+    stack.accepted(&path, &test, "Install").await?;
     for (click, count) in clicks.iter().zip([2, 2, 1, 1]).chain([(&test, 1)]) {
         stack.decided(click, count).await?;
     }

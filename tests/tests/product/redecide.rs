@@ -31,12 +31,6 @@ async fn on_apache_kafka() -> Result<()> {
     }
 }
 
-async fn send(stack: &Stack, path: &str, click: &str, event: &str) -> Result<()> {
-    let answer = stack.postback(path, &format!("cnv_event_id={event}&gk_click_id={click}")).await?;
-    ensure!(answer.status == 200, "{answer:?}");
-    Ok(())
-}
-
 /// What `gokart redecide` says, as JSON.
 fn redecide(stack: &Stack, more: &[&str]) -> Result<Value> {
     let choice = ["redecide", "--refusal", "UNKNOWN_EVENT", "--offer", OFFER];
@@ -57,9 +51,9 @@ async fn repair_a_weekend(mut stack: Stack) -> Result<()> {
     for _ in 0..USERS {
         let click = stack.click(OFFER, PUBLISHER, "").await?;
         // One that waits for its install, the install under its new name, and something unknown.
-        send(&stack, &path, &click, "s2s_level+200").await?;
-        send(&stack, &path, &click, RENAMED).await?;
-        send(&stack, &path, &click, "nonsense").await?;
+        stack.accepted(&path, &click, "s2s_level+200").await?;
+        stack.accepted(&path, &click, RENAMED).await?;
+        stack.accepted(&path, &click, "nonsense").await?;
         stack.decided(&click, 3).await?;
         clicks.push(click);
         stack.advance_ms(HOUR_MS)?;

@@ -38,12 +38,6 @@ fn documents() -> String {
     text
 }
 
-async fn send(stack: &Stack, path: &str, click: &str, event: &str) -> Result<()> {
-    let answer = stack.postback(path, &format!("cnv_event_id={event}&gk_click_id={click}")).await?;
-    ensure!(answer.status == 200, "{answer:?}");
-    Ok(())
-}
-
 fn rekey(stack: &Stack, prefix: &str, partitions: u32) -> Result<(Option<i32>, String)> {
     let (log, from) = stack.kafka().context("not on Kafka")?;
     let data = stack.directory_of("rekey").display().to_string();
@@ -82,7 +76,7 @@ async fn a_story_begun_before_goes_on_after() -> Result<()> {
         // Two places of three are taken; one of the users has sub-ids that the click id cannot hold.
         for query in ["", &format!("?sub1={}", "long-sub-id-".repeat(12))] {
             let click = stack.click(&offer(number), PUBLISHER, query).await?;
-            send(&stack, &path, &click, "Install").await?;
+            stack.accepted(&path, &click, "Install").await?;
             stack.decided(&click, 1).await?;
             clicks.push(click);
         }
@@ -93,7 +87,7 @@ async fn a_story_begun_before_goes_on_after() -> Result<()> {
 
     // What is accepted while nobody decides is not left behind.
     stack.process("processor")?.stop()?;
-    send(&stack, &path, &clicks[0], "nonsense").await?;
+    stack.accepted(&path, &clicks[0], "nonsense").await?;
     for role in ["ingest", "sink", "admin"] {
         stack.process(role)?.stop()?;
     }
@@ -125,15 +119,15 @@ async fn a_story_begun_before_goes_on_after() -> Result<()> {
         let first = stack.click(&offer(number), PUBLISHER, "").await?;
         let second = stack.click(&offer(number), PUBLISHER, "").await?;
         for click in [first, second] {
-            send(&stack, &path, &click, "Install").await?;
+            stack.accepted(&path, &click, "Install").await?;
             let rows = stack.decided(&click, 1).await?;
             outcomes.push(rows[0].reason.clone());
         }
         ensure!(outcomes == ["HOLD", "CAP_REACHED"], "{}: {outcomes:?}", offer(number));
     }
     for click in &clicks {
-        send(&stack, &path, click, "level").await?;
-        send(&stack, &path, click, "Install").await?;
+        stack.accepted(&path, click, "level").await?;
+        stack.accepted(&path, click, "Install").await?;
     }
     stack.advance_ms(3 * HOUR_MS)?;
     for click in &clicks {

@@ -16,12 +16,6 @@ const RENAMED: &str = "first_open";
 const HOUR_MS: i64 = 3_600_000;
 const USERS: u64 = 3;
 
-async fn send(stack: &Stack, path: &str, click: &str, event: &str) -> Result<()> {
-    let answer = stack.postback(path, &format!("cnv_event_id={event}&gk_click_id={click}")).await?;
-    ensure!(answer.status == 200, "{answer:?}");
-    Ok(())
-}
-
 /// `gokart replay` on this installation; on the local log while it is stopped.
 fn replay(stack: &Stack, more: &[&str]) -> Result<(Option<i32>, String, String)> {
     let path = |name: &str| stack.directory_of(name).display().to_string();
@@ -116,20 +110,20 @@ async fn a_renamed_event_counts_in_tables_of_its_own() -> Result<()> {
     // One user long before; its sub-ids have no room in the click id.
     let long = format!("?sub1={}&sub2=b", "long-sub-id-".repeat(12));
     let early = stack.click(OFFER, PUBLISHER, &long).await?;
-    send(&stack, &path, &early, RENAMED).await?;
+    stack.accepted(&path, &early, RENAMED).await?;
     stack.decided(&early, 1).await?;
     stack.advance_ms(2 * HOUR_MS)?;
     let from = time(&stack)?;
     let mut clicks = vec![early.clone()];
     for _ in 0..USERS {
         let click = stack.click(OFFER, PUBLISHER, "").await?;
-        send(&stack, &path, &click, RENAMED).await?;
-        send(&stack, &path, &click, "s2s_level+200").await?;
-        send(&stack, &path, &click, "nonsense").await?;
+        stack.accepted(&path, &click, RENAMED).await?;
+        stack.accepted(&path, &click, "s2s_level+200").await?;
+        stack.accepted(&path, &click, "nonsense").await?;
         stack.decided(&click, 3).await?;
         clicks.push(click);
     }
-    send(&stack, &path, &early, "s2s_level+200").await?;
+    stack.accepted(&path, &early, "s2s_level+200").await?;
     stack.decided(&early, 2).await?;
     stack.advance_ms(HOUR_MS)?;
     let to = time(&stack)?;
@@ -192,7 +186,7 @@ async fn a_renamed_event_counts_in_tables_of_its_own() -> Result<()> {
     ensure!(replayed(&stack, &["--list"])?.is_empty());
     ensure!(replay(&stack, &["--drop", "same"])?.0 == Some(1));
     // Live goes on as if nothing had been: the event is still unknown.
-    send(&stack, &path, &clicks[1], RENAMED).await?;
+    stack.accepted(&path, &clicks[1], RENAMED).await?;
     let rows = stack.decided(&clicks[1], 4).await?;
     ensure!(rows.iter().filter(|row| row.reason == "UNKNOWN_EVENT").count() == 3, "{rows:?}");
     stack.stop()
@@ -205,7 +199,7 @@ async fn on_apache_kafka_it_runs_beside_the_roles() -> Result<()> {
     let path = stack.postback_path(ADVERTISER)?;
     let click = stack.click(OFFER, PUBLISHER, "").await?;
     for event in [RENAMED, "s2s_level+200"] {
-        send(&stack, &path, &click, event).await?;
+        stack.accepted(&path, &click, event).await?;
     }
     stack.decided(&click, 2).await?;
     // Rows of one flush come into one table after the other.
@@ -222,7 +216,7 @@ async fn on_apache_kafka_it_runs_beside_the_roles() -> Result<()> {
     ensure!(count(&rows, ["rejected", "", "UNKNOWN_EVENT"], success) == 1, "{rows:?}");
     unchanged(&stack, &before).await?;
     // The groups of the roles were left alone: they go on.
-    send(&stack, &path, &click, "Install").await?;
+    stack.accepted(&path, &click, "Install").await?;
     stack.decided(&click, 3).await?;
     let (code, out, err) = replay(&stack, &["--drop", "mended"])?;
     ensure!(code == Some(0), "{out}{err}");
