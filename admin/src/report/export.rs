@@ -113,7 +113,7 @@ async fn newest(
 }
 
 /// The end of the time that is asked for that holds so many rows; all of it when there are not so
-/// many at its end. Two quick questions spare to read and to sort everything there is.
+/// many at its end. Two or three quick questions spare to read and to sort everything there is.
 async fn where_the_newest_are(
     warehouse: &Warehouse,
     wanted: &Wanted,
@@ -135,8 +135,9 @@ async fn where_the_newest_are(
     let last = format!("toUnixTimestamp64Milli(max({}))", view.time());
     let newest = ask(&wanted.scope, last, view.table()).await?;
     for back in LOOK_BACK_MS {
-        let from_ms = newest.saturating_sub(back).max(0);
-        if period.from_ms.is_some_and(|it| it >= from_ms) {
+        let from_ms = newest.saturating_sub(back);
+        // All of it: nothing is spared, and there may be no row at all.
+        if from_ms <= period.from_ms.unwrap_or_default() {
             break;
         }
         let scope = wanted.scope.within(Period { from_ms: Some(from_ms), ..period.clone() });
