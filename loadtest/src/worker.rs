@@ -90,11 +90,12 @@ async fn take_turn<C: Connect>(
     let planned =
         plan(&shared.links, &shared.mix, shared.seed, turn.number, &mut lock(&shard.pool));
     let kind = planned.kind;
-    let mut asked = start;
-    if kind == Kind::Retry {
+    let asked = if kind == Kind::Retry {
         lose_an_answer(shared, shard, connection, &planned).await?;
-        asked = Instant::now();
-    }
+        Instant::now()
+    } else {
+        start
+    };
     let exchanged = exchange(shared, connection, asked, &planned).await;
     let times = Times {
         intended: turn.intended.unwrap_or(start) - shared.schedule.start(),
